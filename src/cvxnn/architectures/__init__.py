@@ -1,0 +1,31 @@
+"""Architectures: each one file, its network included."""
+
+from cvxnn.architectures.base import (
+    Architecture,
+    Free,
+    Network,
+    Problem,
+    assemble,
+    evaluate,
+    free_columns,
+)
+from cvxnn.architectures.gated import GatedNetwork, GatedReLU
+from cvxnn.architectures.relu import ReLU, ReLUNetwork
+
+BY_NAME: dict[str, Architecture] = {"relu": ReLU(), "gated": GatedReLU()}
+"""The architectures that users may call by name, with default options."""
+
+__all__ = [
+    "BY_NAME",
+    "Architecture",
+    "Free",
+    "GatedNetwork",
+    "GatedReLU",
+    "Network",
+    "Problem",
+    "ReLU",
+    "ReLUNetwork",
+    "assemble",
+    "evaluate",
+    "free_columns",
+]

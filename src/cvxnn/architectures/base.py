@@ -1,0 +1,238 @@
+"""What every architecture gives, and how its pieces become one program."""
+
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from cvxnn.arrays import Array, device, double, like, namespace, norm
+from cvxnn.certificate import Certificate, Exactness, Scope, certify, resolution
+from cvxnn.functions import Mean, Penalty
+from cvxnn.gates import Gates
+from cvxnn.linalg import orthonormal_columns
+from cvxnn.maps import Lift, row_blocks
+from cvxnn.program import Constraint, Iterate, Program
+
+
+class Network(Protocol):
+    """A trained network: its weights, and nothing that is needed only for training."""
+
+    @property
+    def weights_in(self) -> Array:
+        """(m, d), or (m, d + 1) with the hidden bias last."""
+
+    @property
+    def weights_out(self) -> Array:
+        """(m, c)."""
+
+    @property
+    def intercept(self) -> Array:
+        """(c,), zeros when it was not fitted."""
+
+    @property
+    def skip(self) -> Array:
+        """(d, c), zeros when it was not fitted."""
+
+    @property
+    def n_neurons(self) -> int:
+        """m."""
+
+    def __call__(self, X: Array) -> Array:
+        """Return the outputs (n, c) for samples (n, d)."""
+
+    def hidden(self, X: Array) -> Array:
+        """Return the activations (n, m) of the neurons."""
+
+    def weight_decay(self) -> float:
+        """Return sum over neurons of |w_in| |w_out|, what alpha multiplies."""
+
+    def parameters(self) -> dict[str, Array]:
+        """Return every array by name; the constructor takes them back."""
+
+
+class Architecture(Protocol):
+    """A recipe from data and gates to a program, and from its solution to a network and back."""
+
+    @property
+    def name(self) -> str:
+        """How users call it."""
+
+    @property
+    def exactness(self) -> Exactness:
+        """How the program stands to the network."""
+
+    def features(self, X: Array) -> Array:
+        """Return what the neurons see, (n, d) or (n, d + 1)."""
+
+    def lift(self, features: Array, gates: Gates, outputs: int) -> Lift:
+        """Return A."""
+
+    def constraint(self, features: Array, gates: Gates, outputs: int) -> Constraint | None:
+        """Return C and K, or None."""
+
+    def penalty(self, alpha: float, outputs: int) -> Penalty:
+        """Return the penalty that weight decay becomes."""
+
+    def recover(self, gates: Gates, blocks: Array, intercept: Array, skip: Array) -> Network:
+        """Return the network of some blocks."""
+
+    def unlift(self, network: Any, gates: Gates, features: Array) -> Array:
+        """Return blocks whose network computes the same; the inverse of `recover`."""
+
+    def network(self, parameters: dict[str, Array]) -> Network:
+        """Return the network with these arrays, as its `parameters` gave them."""
+
+    def memory(self, n: int, d: int, p: int, outputs: int) -> int:
+        """Return how many numbers the lift, the constraint and one iterate hold."""
+
+
+@dataclass(frozen=True, eq=False)
+class Free:
+    """Unpenalised columns F = [X, 1] T, orthogonal and of equal norm, in the scale of the data."""
+
+    columns: Array
+    """F, (n, q)."""
+    transform: Array
+    """T, (d + 1, q); the last row belongs to the intercept."""
+
+    def weights(self, coefficients: Array) -> tuple[Array, Array]:
+        """Return the skip (d, c) and the intercept (c,) of coefficients (q, c)."""
+        weights = self.transform @ double(coefficients)
+        return weights[:-1, :], weights[-1, :]
+
+    def coefficients(self, prediction: Array) -> Array:
+        """Return the b (q, c) with the least |F b - prediction|."""
+        return self.columns.T @ prediction / max(norm(self.columns[:, :1]) ** 2, 1e-300)
+
+
+def free_columns(X: Array, *, intercept: bool, skip: bool) -> Free:
+    """Return the unpenalised columns of an output intercept and a linear skip connection."""
+    xp = namespace(X)
+    n, d = X.shape
+    wide = double(X) if skip else xp.zeros((n, 0), dtype=xp.float64, device=device(X))
+    ones = xp.ones((n, int(intercept)), dtype=xp.float64, device=device(X))
+    raw = xp.concat([wide, ones], axis=1)
+    if raw.shape[1] == 0:
+        none = xp.zeros((d + 1, 0), dtype=xp.float64, device=device(X))
+        return Free(xp.zeros((n, 0), dtype=xp.float64, device=device(X)), none)
+    columns, transform = orthonormal_columns(raw)
+    scale = norm(X) / d**0.5 or 1.0
+    kind = {"dtype": xp.float64, "device": device(X)}
+    above = transform[:d, :] if skip else xp.zeros((d, transform.shape[1]), **kind)
+    below = transform[-1:, :] if intercept else xp.zeros((1, transform.shape[1]), **kind)
+    full = xp.concat([above, below], axis=0)
+    return Free(scale * columns, scale * full)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Problem:
+    """A network's training problem, and the program that solves it."""
+
+    architecture: Architecture
+    X: Array
+    gates: Gates
+    free: Free
+    program: Program
+    """In float64: loss and free columns; the lift widens its data as it goes."""
+    alpha: float
+    scope: Scope
+    anchor: Array | None
+
+    def working(self) -> Program:
+        """Return the program in the dtype of the data, for solvers."""
+        dtype, loss, xp = self.X.dtype, self.program.loss, namespace(self.X)
+        columns = xp.astype(self.free.columns, dtype, copy=False)
+        target = xp.astype(loss.target, dtype, copy=False)
+        weights = xp.astype(loss.weights, dtype, copy=False)
+        return replace(
+            self.program, loss=replace(loss, target=target, weights=weights), free=columns
+        )
+
+    def judge(self, iterate: Iterate) -> tuple[Certificate, Iterate]:
+        """Certify an iterate of the program."""
+        exactness = self.architecture.exactness
+        return certify(
+            self.program, iterate, scope=self.scope, exactness=exactness, anchor=self.anchor
+        )
+
+    def network(self, iterate: Iterate) -> Network:
+        """Return the network of an iterate whose blocks are inside their cones."""
+        skip, intercept = self.free.weights(iterate.free)
+        return self.architecture.recover(self.gates, double(iterate.blocks), intercept, skip)
+
+    def objective(self, network: Network) -> float:
+        """Return mean loss + alpha * weight decay of a network, in float64 on these data."""
+        outputs = evaluate(network, self.X)
+        return self.program.loss.value(outputs) + self.alpha * network.weight_decay()
+
+    def certificate(self, network: Network, certificate: Certificate) -> Certificate:
+        """Return the certificate with the network's own objective as its upper bound."""
+        bound = "enumeration" if self.scope is Scope.ALL_NETWORKS else "dual"
+        return replace(
+            certificate,
+            upper=self.objective(network),
+            bound=bound,
+            resolution=resolution(self.program),
+        )
+
+
+def evaluate(network: Network, X: Array) -> Array:
+    """Return a network's outputs in float64, the data widened by row blocks."""
+    xp = namespace(X)
+    width = X.shape[1] + network.n_neurons
+    parts = [network(double(X[rows, :])) for rows in row_blocks(X.shape[0], width)]
+    return parts[0] if len(parts) == 1 else xp.concat(parts, axis=0)
+
+
+def assemble(
+    architecture: Architecture,
+    X: Array,
+    gates: Gates,
+    loss: Mean,
+    alpha: float,
+    *,
+    free: Free,
+    outputs: int,
+    scope: Scope = Scope.GIVEN_GATES,
+    anchor: Array | None = None,
+) -> Problem:
+    """Return the problem of training `architecture` on `X` with these gates."""
+    features = architecture.features(X)
+    program = Program(
+        loss=loss,
+        lift=architecture.lift(features, gates, outputs),
+        penalty=architecture.penalty(alpha, outputs),
+        free=free.columns,
+        constraint=architecture.constraint(features, gates, outputs),
+    )
+    return Problem(
+        architecture=architecture,
+        X=X,
+        gates=gates,
+        free=free,
+        program=program,
+        alpha=alpha,
+        scope=scope,
+        anchor=anchor,
+    )
+
+
+def with_bias(X: Array, bias: bool) -> Array:
+    """Return `X` with a last column of ones, or `X` itself."""
+    if not bias:
+        return X
+    xp = namespace(X)
+    ones = xp.ones((X.shape[0], 1), dtype=X.dtype, device=device(X))
+    return xp.concat([X, ones], axis=1)
+
+
+def split(weights: Array) -> tuple[Array, Array]:
+    """Return w / sqrt|w| (m, d) and sqrt|w| (m, 1): the balanced pair whose product is w."""
+    lengths = np.linalg.norm(weights, axis=1, keepdims=True)
+    roots = np.sqrt(lengths)
+    return weights / np.where(roots > 0, roots, 1.0), roots
+
+
+def mask_columns(gates: Gates, features: Array) -> Array:
+    """Return the masks as (n, p) numbers beside the features."""
+    return like(np.ascontiguousarray(gates.masks.T), features)

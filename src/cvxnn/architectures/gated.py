@@ -1,0 +1,137 @@
+"""Two-layer gated ReLU networks: the gates are fixed, and training is a plain group lasso."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cvxnn.architectures.base import mask_columns, with_bias
+from cvxnn.arrays import Array, like, namespace, to_numpy
+from cvxnn.certificate import Exactness
+from cvxnn.functions import GroupNorm, Nuclear, Penalty
+from cvxnn.gates import Gates
+from cvxnn.maps import Gated
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class GatedNetwork:
+    """f(x) = sum_j 1[x'g_j >= 0] (x'u_j) a_j + x'S + s: neurons that their gates switch.
+
+    >>> import numpy as np
+    >>> net = GatedNetwork(gates=np.array([[1.0]]), weights_in=np.array([[2.0]]),
+    ...                    weights_out=np.array([[3.0]]), intercept=np.zeros(1),
+    ...                    skip=np.zeros((1, 1)))
+    >>> net(np.array([[1.0], [-1.0]])).tolist()
+    [[6.0], [0.0]]
+    """
+
+    gates: Array
+    """g, (m, d) or (m, d + 1)."""
+    weights_in: Array
+    """u, (m, d), or (m, d + 1) with the hidden bias last."""
+    weights_out: Array
+    """a, (m, c)."""
+    intercept: Array
+    """s, (c,)."""
+    skip: Array
+    """S, (d, c)."""
+
+    @property
+    def n_neurons(self) -> int:
+        """Number of neurons, m."""
+        return int(self.weights_in.shape[0])
+
+    def hidden(self, X: Array) -> Array:
+        """Return the activations 1[x'g_j >= 0] x'u_j, (n, d) to (n, m)."""
+        xp = namespace(X)
+        bias = self.weights_in.shape[1] > self.skip.shape[0]
+        features = with_bias(X, bias)
+        values = features @ like(self.weights_in, X).T
+        # the gates decide as in training: in float64, so that float32 data switch alike
+        gates = xp.astype(features, xp.float64) @ like(self.gates, xp.astype(X, xp.float64)).T
+        return xp.where(gates >= 0, values, xp.zeros_like(values))
+
+    def __call__(self, X: Array) -> Array:
+        """Return the outputs, (n, d) to (n, c)."""
+        linear = X @ like(self.skip, X) + like(self.intercept, X)
+        return self.hidden(X) @ like(self.weights_out, X) + linear
+
+    def weight_decay(self) -> float:
+        """Return sum_j |u_j| |a_j|."""
+        weights_in, weights_out = to_numpy(self.weights_in), to_numpy(self.weights_out)
+        norms = np.linalg.norm(weights_in, axis=1) * np.linalg.norm(weights_out, axis=1)
+        return float(norms.sum())
+
+    def parameters(self) -> dict[str, Array]:
+        """Return every array by name."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class GatedReLU:
+    """Gated ReLU networks [Mishkin2022]: minimise L(sum_i D_i X W_i) + alpha * sum_i |W_i|.
+
+    The norm of a block is Euclidean for one output and nuclear for several, which is exactly
+    weight decay on both layers [Sahiner2021]. Gates stay with the network.
+
+    >>> GatedReLU(bias=False).name
+    'gated'
+    """
+
+    bias: bool = True
+    """Append a column of ones to the data, penalised as part of each neuron."""
+
+    name = "gated"
+    exactness = Exactness.GATED
+
+    def features(self, X: Array) -> Array:
+        """Return the data, with a column of ones for the bias."""
+        return with_bias(X, self.bias)
+
+    def lift(self, features: Array, gates: Gates, outputs: int) -> Gated:
+        """Return A u = sum_i D_i X u_i."""
+        return Gated(features, mask_columns(gates, features), outputs)
+
+    def constraint(self, features: Array, gates: Gates, outputs: int) -> None:
+        """Return None: a gated neuron's weights are free."""
+
+    def penalty(self, alpha: float, outputs: int) -> Penalty:
+        """Return the Euclidean norm per block, or the nuclear norm for several outputs."""
+        return GroupNorm(alpha) if outputs == 1 else Nuclear(alpha)
+
+    def recover(self, gates: Gates, blocks: Array, intercept: Array, skip: Array) -> GatedNetwork:
+        """Return one neuron per nonzero singular value of each block, balanced."""
+        host = to_numpy(blocks)
+        left, values, right = np.linalg.svd(host, full_matrices=False)
+        floor = 1e-12 * values.max(initial=0.0)
+        block, rank = np.nonzero(values > floor)
+        roots = np.sqrt(values[block, rank])[:, None]
+        return GatedNetwork(
+            gates=gates.generators[block],
+            weights_in=like(left[block, :, rank] * roots, blocks),
+            weights_out=like(right[block, rank, :] * roots, blocks),
+            intercept=intercept,
+            skip=skip,
+        )
+
+    def unlift(self, network: GatedNetwork, gates: Gates, features: Array) -> Array:
+        """Return the blocks u_j a_j' summed at each gate; every gate must be among `gates`."""
+        blocks = np.zeros((len(gates), features.shape[1], network.weights_out.shape[1]))
+        products = (
+            to_numpy(network.weights_in)[:, :, None] * to_numpy(network.weights_out)[:, None, :]
+        )
+        equal = (to_numpy(network.gates)[:, None, :] == gates.generators[None, :, :]).all(axis=2)
+        if not equal.any(axis=1).all():
+            lost = int(np.flatnonzero(~equal.any(axis=1))[0])
+            raise ValueError(f"the gate of neuron {lost} is not among the {len(gates)} gates given")
+        np.add.at(blocks, equal.argmax(axis=1), products)
+        return like(blocks, features)
+
+    def network(self, parameters: dict[str, Array]) -> GatedNetwork:
+        """Return the network with these arrays."""
+        return GatedNetwork(**parameters)
+
+    def memory(self, n: int, d: int, p: int, outputs: int) -> int:
+        """Return the numbers held: the masks, and five copies of the blocks."""
+        return n * p + 5 * p * d * outputs
+
+

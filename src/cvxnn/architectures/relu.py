@@ -1,0 +1,164 @@
+"""Two-layer ReLU networks: gates become cones, and inside them the gated program is exact."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cvxnn.architectures.base import mask_columns, split, with_bias
+from cvxnn.arrays import Array, like, namespace, to_numpy
+from cvxnn.certificate import Exactness
+from cvxnn.functions import ColumnNorm, GroupNorm, Nonnegative, Penalty
+from cvxnn.gates import Gates
+from cvxnn.maps import ConeRows, Gated, Signed
+from cvxnn.program import Constraint
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ReLUNetwork:
+    """f(x) = sum_j max(0, x'u_j) a_j + x'S + s.
+
+    >>> import numpy as np
+    >>> net = ReLUNetwork(weights_in=np.array([[2.0]]), weights_out=np.array([[3.0]]),
+    ...                   intercept=np.zeros(1), skip=np.zeros((1, 1)))
+    >>> net(np.array([[1.0], [-1.0]])).tolist()
+    [[6.0], [0.0]]
+    """
+
+    weights_in: Array
+    """u, (m, d), or (m, d + 1) with the hidden bias last."""
+    weights_out: Array
+    """a, (m, c)."""
+    intercept: Array
+    """s, (c,)."""
+    skip: Array
+    """S, (d, c)."""
+
+    @property
+    def n_neurons(self) -> int:
+        """Number of neurons, m."""
+        return int(self.weights_in.shape[0])
+
+    def hidden(self, X: Array) -> Array:
+        """Return the activations max(0, x'u_j), (n, d) to (n, m)."""
+        xp = namespace(X)
+        features = with_bias(X, self.weights_in.shape[1] > self.skip.shape[0])
+        values = features @ like(self.weights_in, X).T
+        return xp.maximum(values, xp.zeros_like(values))
+
+    def __call__(self, X: Array) -> Array:
+        """Return the outputs, (n, d) to (n, c)."""
+        linear = X @ like(self.skip, X) + like(self.intercept, X)
+        return self.hidden(X) @ like(self.weights_out, X) + linear
+
+    def weight_decay(self) -> float:
+        """Return sum_j |u_j|_2 |a_j|_1; with one output that is sum_j |u_j| |a_j|."""
+        weights_in, weights_out = to_numpy(self.weights_in), to_numpy(self.weights_out)
+        norms = np.linalg.norm(weights_in, axis=1) * np.abs(weights_out).sum(axis=1)
+        return float(norms.sum())
+
+    def parameters(self) -> dict[str, Array]:
+        """Return every array by name."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class ReLU:
+    """ReLU networks on given patterns [Pilanci2020], theorem 1.
+
+    minimise L(sum_i D_i X (u_i - v_i)) + alpha * sum_i (|u_i| + |v_i|)
+    subject to (2 D_i - I) X u_i >= 0 and (2 D_i - I) X v_i >= 0
+
+    With every pattern of the data it is the training problem itself, for any width. With several
+    outputs the weight decay is one-vs-all, |u_j|_2 |a_j|_1, for which neurons with one output
+    each are optimal and the program is exact too.
+
+    >>> ReLU(bias=False).name
+    'relu'
+    """
+
+    bias: bool = True
+    """Append a column of ones to the data, penalised as part of each neuron."""
+
+    name = "relu"
+    exactness = Exactness.EXACT
+
+    def features(self, X: Array) -> Array:
+        """Return the data, with a column of ones for the bias."""
+        return with_bias(X, self.bias)
+
+    def lift(self, features: Array, gates: Gates, outputs: int) -> Signed:
+        """Return A (u, v) = sum_i D_i X (u_i - v_i)."""
+        return Signed(Gated(features, mask_columns(gates, features), outputs))
+
+    def constraint(self, features: Array, gates: Gates, outputs: int) -> Constraint:
+        """Return the cones on which a gated neuron is a ReLU."""
+        signs = like(2.0 * gates.masks - 1.0, features)
+        twice = namespace(features).concat([signs, signs], axis=0)
+        return Constraint(ConeRows(features, twice, outputs), Nonnegative())
+
+    def penalty(self, alpha: float, outputs: int) -> Penalty:
+        """Return the Euclidean norm of every block and output."""
+        return GroupNorm(alpha) if outputs == 1 else ColumnNorm(alpha)
+
+    def recover(self, gates: Gates, blocks: Array, intercept: Array, skip: Array) -> ReLUNetwork:
+        """Return one balanced neuron per nonzero block and output; parallel ones are merged."""
+        host = to_numpy(blocks)
+        signs = np.repeat([1.0, -1.0], len(gates))
+        lengths = np.linalg.norm(host, axis=1)
+        block, output = np.nonzero(lengths > 1e-12 * lengths.max(initial=0.0))
+        weights, outputs = _merge(
+            host[block, :, output], signs[block, None] * np.eye(host.shape[2])[output]
+        )
+        weights_in, roots = split(weights)
+        return ReLUNetwork(
+            weights_in=like(weights_in, blocks),
+            weights_out=like(roots * outputs, blocks),
+            intercept=intercept,
+            skip=skip,
+        )
+
+    def unlift(self, network: ReLUNetwork, gates: Gates, features: Array) -> Array:
+        """Return blocks in which every neuron lies in the closed cone of one of the gates."""
+        weights_in, weights_out = to_numpy(network.weights_in), to_numpy(network.weights_out)
+        blocks = np.zeros((2 * len(gates), features.shape[1], weights_out.shape[1]))
+        values = to_numpy(features).astype(float) @ weights_in.T
+        slack = 1e-9 * np.abs(values).max(axis=0, initial=0.0)
+        for j, (u, a) in enumerate(zip(weights_in, weights_out, strict=True)):
+            on, off = values[:, j] > slack[j], values[:, j] < -slack[j]
+            holds = ~(on & ~gates.masks).any(axis=1) & ~(off & gates.masks).any(axis=1)
+            if not holds.any():
+                raise ValueError(
+                    f"the activation pattern of neuron {j} is not among the {len(gates)} gates "
+                    "given; take the gates from the network, or enumerate them"
+                )
+            gate = int(holds.argmax())
+            blocks[gate] += np.outer(u, np.maximum(a, 0))
+            blocks[len(gates) + gate] += np.outer(u, np.maximum(-a, 0))
+        return like(blocks, features)
+
+    def network(self, parameters: dict[str, Array]) -> ReLUNetwork:
+        """Return the network with these arrays."""
+        return ReLUNetwork(**parameters)
+
+    def memory(self, n: int, d: int, p: int, outputs: int) -> int:
+        """Return the numbers held: masks, signs, six copies of rows and ten of the blocks."""
+        return n * p + 2 * p * n + (6 * n + 10 * d) * 2 * p * outputs
+
+
+def _merge(weights: Array, outputs: Array) -> tuple[Array, Array]:
+    """Add up neurons of equal direction and output; a neuron on a common face comes in pieces."""
+    lengths = np.linalg.norm(weights, axis=1, keepdims=True)
+    directions = weights / np.where(lengths > 0, lengths, 1.0)
+    order = np.argsort(-lengths[:, 0], kind="stable")
+    taken = np.zeros(len(weights), dtype=bool)
+    kept, merged = [], []
+    for j in order:
+        if not taken[j]:
+            near = np.linalg.norm(directions - directions[j], axis=1) < 1e-7
+            same = near & (outputs == outputs[j]).all(axis=1) & ~taken
+            taken |= same
+            kept.append(j)
+            merged.append(weights[same].sum(axis=0))
+    if not kept:
+        return weights, outputs
+    return np.stack(merged), outputs[kept]

@@ -1,0 +1,48 @@
+"""Closed convex functions: losses over samples, penalties on blocks and cones."""
+
+from cvxnn.functions.base import Cone, ConvexFunction, Penalty, SampleLoss
+from cvxnn.functions.cones import PSD, Nonnegative
+from cvxnn.functions.losses import (
+    CrossEntropy,
+    Hinge,
+    Huber,
+    Logistic,
+    Quantile,
+    Squared,
+    SquaredHinge,
+)
+from cvxnn.functions.mean import Mean, mean_loss
+from cvxnn.functions.penalties import (
+    L1,
+    ColumnNorm,
+    GroupNorm,
+    Nuclear,
+    Ridge,
+    Unpenalised,
+)
+from cvxnn.functions.separable import Separable
+
+__all__ = [
+    "L1",
+    "PSD",
+    "ColumnNorm",
+    "Cone",
+    "ConvexFunction",
+    "CrossEntropy",
+    "GroupNorm",
+    "Hinge",
+    "Huber",
+    "Logistic",
+    "Mean",
+    "Nonnegative",
+    "Nuclear",
+    "Penalty",
+    "Quantile",
+    "Ridge",
+    "SampleLoss",
+    "Separable",
+    "Squared",
+    "SquaredHinge",
+    "Unpenalised",
+    "mean_loss",
+]

@@ -1,0 +1,17 @@
+"""Gates: fixed 0/1 rules on inputs, drawn or enumerated on the host in float64 NumPy."""
+
+from cvxnn.gates.base import Gates, distinct, masks_of
+from cvxnn.gates.enumerate import cover_count, enumerate_patterns
+from cvxnn.gates.sample import gaussian
+from cvxnn.gates.trained import from_generators, from_weights
+
+__all__ = [
+    "Gates",
+    "cover_count",
+    "distinct",
+    "enumerate_patterns",
+    "from_generators",
+    "from_weights",
+    "gaussian",
+    "masks_of",
+]

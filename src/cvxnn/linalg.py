@@ -1,0 +1,38 @@
+"""The few iterative pieces of linear algebra that libraries do not give for operators."""
+
+from collections.abc import Callable
+
+from cvxnn.arrays import Array, inner, namespace, norm, to_numpy
+
+
+def conjugate_gradient(
+    operator: Callable[[Array], Array], right: Array, start: Array, tol: float, max_iter: int
+) -> Array:
+    """Return x with |operator(x) - right| <= tol * |right| for a positive definite operator."""
+    x = start
+    residual = right - operator(x)
+    direction, square = residual, inner(residual, residual)
+    target = (tol * norm(right)) ** 2
+    for _ in range(max_iter):
+        if square <= target:
+            break
+        image = operator(direction)
+        step = square / inner(direction, image)
+        x = x + step * direction
+        residual = residual - step * image
+        previous, square = square, inner(residual, residual)
+        direction = residual + (square / previous) * direction
+    return x
+
+
+def orthonormal_columns(matrix: Array) -> tuple[Array, Array]:
+    """Return Q (n, q), orthonormal with the range of `matrix` (n, k), and T with matrix @ T = Q.
+
+    Columns are brought to unit norm first; directions below 1e-10 of the largest are dropped.
+    """
+    xp = namespace(matrix)
+    norms = xp.linalg.vector_norm(matrix, axis=0)
+    keep = xp.where(norms > 0, norms, xp.ones_like(norms))
+    left, values, right = xp.linalg.svd(matrix / keep, full_matrices=False)
+    rank = int((to_numpy(values) > 1e-10 * float(xp.max(values))).sum()) if matrix.shape[1] else 0
+    return left[:, :rank], right[:rank, :].T / values[:rank] / keep[:, None]

@@ -1,0 +1,46 @@
+"""What solvers need of a linear map on blocks; maps know shapes and adjoints and nothing of losses."""
+
+from typing import Protocol
+
+from cvxnn.arrays import Array
+
+
+class LinearMap(Protocol):
+    """A linear map of blocks, block axis first."""
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        """Shape of the blocks, the block axis first."""
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        """Shape of the image."""
+
+    def apply(self, u: Array) -> Array:
+        """Return A u, computed in the dtype of `u`."""
+
+    def adjoint(self, z: Array) -> Array:
+        """Return A* z, computed in the dtype of `z`."""
+
+    def restrict(self, blocks: Array) -> "LinearMap":
+        """Return the map of the blocks with these indices alone."""
+
+
+class Lift(LinearMap, Protocol):
+    """A map from blocks (p, d, c) to predictions (n, c) that treats every output alike."""
+
+    def outer(self, inner: Array) -> Array:
+        """Return A (I x inner) A* as one (n, n) matrix, `inner` (d, d) standing at every block."""
+
+    def block_norm(self) -> float:
+        """Return a bound on the spectral norm of every single block's map."""
+
+
+class Rows(LinearMap, Protocol):
+    """A map whose image has one row of constraints per block and sample."""
+
+    def gram(self) -> Array:
+        """Return C* C, which is the same (d, d) matrix at every block."""
+
+    def rows(self, block: int) -> Array:
+        """Return the (k, d) matrix of one block."""

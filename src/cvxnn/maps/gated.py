@@ -1,0 +1,190 @@
+"""The gated map of two-layer networks and the rows of its cones, as matrix products."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from cvxnn.arrays import Array, device, masked_sum, namespace, spectral_norm
+
+_CELLS = 2**20
+"""Entries of the largest temporary: products run over row blocks that stay near the cache."""
+
+
+def row_blocks(n: int, width: int) -> Iterator[slice]:
+    """Yield slices that cover n rows, each with about a million entries of rows of that width."""
+    step = max(16, _CELLS // max(1, width))
+    for first in range(0, n, step):
+        yield slice(first, min(n, first + step))
+
+
+@dataclass(frozen=True, eq=False)
+class Gated:
+    """A u = sum over gates of D_i X u_i, with D_i = diag(masks[:, i]) never multiplied out.
+
+    `features` (n, d) and `masks` (n, p) hold the data and the gates; blocks are (p, d, c) and
+    predictions (n, c). Masks are 0 or 1, times -1 for a block that enters with a minus, or
+    fractions on rows where a neuron has its kink. A product takes 2 n d p c operations. The
+    program is that of gated ReLU networks [Mishkin2022], eq. (4).
+
+    >>> import numpy as np
+    >>> X, masks = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[1.0], [0.0]])
+    >>> Gated(X, masks, outputs=1).apply(np.ones((1, 2, 1))).tolist()
+    [[3.0], [0.0]]
+    """
+
+    features: Array
+    masks: Array
+    outputs: int
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        """(p, d, c)."""
+        return (self.masks.shape[1], self.features.shape[1], self.outputs)
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        """(n, c)."""
+        return (self.features.shape[0], self.outputs)
+
+    def _blocks(self, dtype: object, width: int) -> Iterator[tuple[slice, Array, Array]]:
+        xp = namespace(self.features)
+        for rows in row_blocks(self.features.shape[0], width):
+            yield (
+                rows,
+                xp.astype(self.features[rows, :], dtype, copy=False),
+                xp.astype(self.masks[rows, :], dtype, copy=False),
+            )
+
+    def apply(self, u: Array) -> Array:
+        """Return sum_i D_i X u_i, (p, d, c) to (n, c)."""
+        xp = namespace(u)
+        columns = [u[:, :, k].T for k in range(self.outputs)]
+        parts = [
+            xp.stack([masked_sum(masks, x @ w) for w in columns], axis=-1)
+            for _, x, masks in self._blocks(u.dtype, max(self.masks.shape[1], 1))
+        ]
+        return parts[0] if len(parts) == 1 else xp.concat(parts, axis=0)
+
+    def adjoint(self, z: Array) -> Array:
+        """Return the blocks X' D_i z, (n, c) to (p, d, c), as one product per row block."""
+        xp = namespace(z)
+        p, d, c = self.in_shape
+        total = xp.zeros((p, d * c), dtype=z.dtype, device=device(z))
+        for rows, x, masks in self._blocks(z.dtype, d * c):
+            weighted = x[:, :, None] * z[rows, None, :]
+            total = total + masks.T @ xp.reshape(weighted, (x.shape[0], d * c))
+        return xp.reshape(total, (p, d, c))
+
+    def restrict(self, blocks: Array) -> "Gated":
+        """Return the map of some gates."""
+        xp = namespace(self.masks)
+        return Gated(self.features, xp.take(self.masks, blocks, axis=1), self.outputs)
+
+    def outer(self, inner: Array) -> Array:
+        """Return sum_i D_i X inner X' D_i = (X inner X') o (D D'), (n, n)."""
+        x = self.features
+        return (x @ inner @ x.T) * (self.masks @ self.masks.T)
+
+    def block_norm(self) -> float:
+        """Return |X|_2, which bounds |D X|_2 for every mask in [-1, 1]."""
+        return spectral_norm(self.features)
+
+
+@dataclass(frozen=True, eq=False)
+class Signed:
+    """A (u, v) = inner(u - v): every gate once with a plus and once with a minus.
+
+    Blocks are (2p, d, c), the p that add first. The difference is taken before the product, so
+    it costs no more than `inner` alone.
+    """
+
+    inner: Gated
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        """(2p, d, c)."""
+        p, d, c = self.inner.in_shape
+        return (2 * p, d, c)
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        """(n, c)."""
+        return self.inner.out_shape
+
+    def apply(self, u: Array) -> Array:
+        """Return inner(u[:p] - u[p:])."""
+        p = self.inner.in_shape[0]
+        return self.inner.apply(u[:p, ...] - u[p:, ...])
+
+    def adjoint(self, z: Array) -> Array:
+        """Return inner*(z) above its negative."""
+        g = self.inner.adjoint(z)
+        return namespace(g).concat([g, -g], axis=0)
+
+    def restrict(self, blocks: Array) -> Gated:
+        """Return the map of some blocks, their signs inside the masks."""
+        xp, masks = namespace(self.inner.masks), self.inner.masks
+        signed = xp.concat([masks, -masks], axis=1)
+        return Gated(self.inner.features, xp.take(signed, blocks, axis=1), self.inner.outputs)
+
+    def outer(self, inner: Array) -> Array:
+        """Return twice the matrix of the unsigned map."""
+        return 2 * self.inner.outer(inner)
+
+    def block_norm(self) -> float:
+        """Return the bound of the unsigned map."""
+        return self.inner.block_norm()
+
+
+@dataclass(frozen=True, eq=False)
+class ConeRows:
+    """C u = (2 D_i - I) X u_i: nonnegative iff the neuron u_i has the activation pattern D_i.
+
+    `features` (n, d), `signs` (p, n) of +1 and -1; blocks (p, d, c) map to (p, n, c). The weaker
+    rows D_i X u_i >= 0 that some texts print admit networks that do not exist [Pilanci2020].
+    """
+
+    features: Array
+    signs: Array
+    outputs: int
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        """(p, d, c)."""
+        return (self.signs.shape[0], self.features.shape[1], self.outputs)
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        """(p, n, c)."""
+        return (*self.signs.shape, self.outputs)
+
+    def _in(self, dtype: object) -> tuple[Array, Array]:
+        xp = namespace(self.features)
+        return (
+            xp.astype(self.features, dtype, copy=False),
+            xp.astype(self.signs, dtype, copy=False),
+        )
+
+    def apply(self, u: Array) -> Array:
+        """Return the rows of every block, (p, d, c) to (p, n, c)."""
+        x, signs = self._in(u.dtype)
+        columns = [(u[:, :, k] @ x.T) * signs for k in range(self.outputs)]
+        return namespace(u).stack(columns, axis=-1)
+
+    def adjoint(self, z: Array) -> Array:
+        """Return X' (2 D_i - I) z_i, (p, n, c) to (p, d, c)."""
+        x, signs = self._in(z.dtype)
+        columns = [(z[:, :, k] * signs) @ x for k in range(self.outputs)]
+        return namespace(z).stack(columns, axis=-1)
+
+    def restrict(self, blocks: Array) -> "ConeRows":
+        """Return the rows of some blocks."""
+        xp = namespace(self.signs)
+        return ConeRows(self.features, xp.take(self.signs, blocks, axis=0), self.outputs)
+
+    def gram(self) -> Array:
+        """Return X' X, the same for every pattern because the signs square to one."""
+        return self.features.T @ self.features
+
+    def rows(self, block: int) -> Array:
+        """Return (2 D - I) X of one block, (n, d)."""
+        return self.features * self.signs[block, :][:, None]

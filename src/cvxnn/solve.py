@@ -1,0 +1,206 @@
+"""The one loop: every solver runs in it, and it alone decides when and how a run ends."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any, Protocol
+
+import numpy as np
+
+from cvxnn.certificate import Certificate, certify
+from cvxnn.errors import UnsupportedError
+from cvxnn.program import Iterate, Program
+
+Judge = Callable[[Iterate], tuple[Certificate, Iterate]]
+"""Turns a solver's iterate into a certificate and the point that it holds for."""
+
+
+class Status(Enum):
+    """How a run ended; a member's value is the advice shown to the user."""
+
+    OPTIMAL = "proved optimal within the tolerance"
+    BEST_FOUND = "nothing better was found; the certificate states what is proved"
+    INACCURATE = "no further progress at this precision; use float64 data or a larger tol"
+    MAX_ITER = "the iteration limit came first; raise max_iter or tol"
+    MAX_TIME = "the time limit came first; raise max_time or tol"
+    INTERRUPTED = "stopped on request; the best iterate so far is kept"
+    MEMORY = "memory ran out; use fewer gates or float32 data; the best iterate so far is kept"
+    NUMERICAL = "numbers overflowed; standardise the data; the best iterate so far is kept"
+
+
+class Solver(Protocol):
+    """A frozen dataclass of settings; its state is whatever `init` returns."""
+
+    @property
+    def name(self) -> str:
+        """How users call it."""
+
+    def why_not(self, program: Program) -> str | None:
+        """Return None, or one sentence on why this program is not for this solver."""
+
+    def init(self, program: Program, start: Iterate | None) -> Any:
+        """Return the first state, from a start if there is one."""
+
+    def step(self, program: Program, state: Any) -> Any:
+        """Return the next state; pure."""
+
+    def read(self, program: Program, state: Any) -> Iterate:
+        """Return the primal and dual points of a state."""
+
+    def done(self, state: Any) -> bool:
+        """Tell whether further steps can change nothing."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a callback is given; returning True from it ends the run with its best iterate."""
+
+    iteration: int
+    seconds: float
+    certificate: Certificate
+    iterate: Iterate
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """The answer: the best points seen, how the run ended, and what is proved."""
+
+    iterate: Iterate
+    status: Status
+    certificate: Certificate
+    iterations: int
+    seconds: float
+    solver: str
+    trace: tuple[tuple[int, float, Certificate], ...]
+    """(iteration, seconds, certificate of the best so far) at every check."""
+
+
+class _Best:
+    """The best primal point, the best dual point, and the certificate of the pair."""
+
+    def __init__(self, certificate: Certificate, iterate: Iterate) -> None:
+        self.certificate, self.iterate = certificate, iterate
+
+    def update(self, certificate: Certificate, iterate: Iterate) -> None:
+        mine = self.certificate
+        if certificate.upper < mine.upper:
+            mine = replace(mine, upper=certificate.upper, violation=certificate.violation)
+            self.iterate = self.iterate._replace(blocks=iterate.blocks, free=iterate.free)
+        if certificate.lower > mine.lower:
+            mine = replace(mine, lower=certificate.lower)
+            self.iterate = self.iterate._replace(dual=iterate.dual, multiplier=iterate.multiplier)
+        self.certificate = mine
+
+
+def solve(
+    program: Program,
+    solver: Solver,
+    *,
+    start: Iterate | None = None,
+    tol: float = 1e-4,
+    max_iter: int = 20_000,
+    max_time: float | None = None,
+    callbacks: Iterable[Callable[[Progress], object]] = (),
+    judge: Judge | None = None,
+) -> Solution:
+    """Run a solver until the relative duality gap is at most `tol`, and certify its best points.
+
+    The gap is checked at iterations 10, 20, ... and then every fifth of the iterations so far, in
+    float64. Ctrl-C, a time limit, a callback that returns True and a lack of memory all end the
+    run with the best points seen; only errors of the caller are raised.
+
+    Raises UnsupportedError before any work if the solver is not for this program, and ValueError
+    for limits that are not positive.
+    """
+    if reason := solver.why_not(program):
+        raise UnsupportedError(reason)
+    for name, value in (("tol", tol), ("max_iter", max_iter), ("max_time", max_time)):
+        if value is not None and not value > 0:
+            raise ValueError(f"{name} is {value}; it must be positive")
+    run = _Run(program, solver, judge or (lambda iterate: certify(program, iterate)))
+    run.go(start, tol, max_iter, max_time, tuple(callbacks))
+    return run.solution()
+
+
+_STALL = 3000
+"""Iterations without a gap 5 % smaller, after which a run is given up as INACCURATE."""
+
+
+class _Run:
+    """One run of the loop; kept as an object so that an interrupt at any line loses nothing."""
+
+    def __init__(self, program: Program, solver: Solver, judge: Judge) -> None:
+        self.program, self.solver, self.judge = program, solver, judge
+        self.status, self.iteration, self.begin = Status.MAX_ITER, 0, time.perf_counter()
+        self.best: _Best | None = None
+        self.trace: list[tuple[int, float, Certificate]] = []
+        self.progress = (0, float("inf"))
+
+    def go(
+        self,
+        start: Iterate | None,
+        tol: float,
+        max_iter: int,
+        max_time: float | None,
+        callbacks: tuple[Callable[[Progress], object], ...],
+    ) -> None:
+        state = self.solver.init(self.program, start)
+        ended = self._check(state, tol, callbacks)
+        try:
+            due = 10
+            while ended is None:
+                state = self.solver.step(self.program, state)
+                self.iteration += 1
+                late = max_time is not None and self._seconds() > max_time
+                done = self.solver.done(state)
+                if self.iteration >= min(due, max_iter) or late or done:
+                    ended = self._check(state, tol, callbacks)
+                    due = self.iteration + max(10, self.iteration // 5)
+                if ended is None and (late or done or self.iteration >= max_iter):
+                    ended = Status.MAX_TIME if late else Status.MAX_ITER
+                    ended = Status.INACCURATE if done and not late else ended
+            self.status = ended
+        except KeyboardInterrupt:
+            self.status = Status.INTERRUPTED
+        except MemoryError:
+            self.status = Status.MEMORY
+        except FloatingPointError:
+            self.status = Status.NUMERICAL
+
+    def _seconds(self) -> float:
+        return time.perf_counter() - self.begin
+
+    def _check(
+        self, state: Any, tol: float, callbacks: tuple[Callable[[Progress], object], ...]
+    ) -> Status | None:
+        certificate, iterate = self.judge(self.solver.read(self.program, state))
+        if self.best is None:
+            self.best = _Best(certificate, iterate)
+        if not np.isfinite(certificate.upper):
+            return Status.NUMERICAL
+        self.best.update(certificate, iterate)
+        best, seconds = self.best.certificate, self._seconds()
+        self.trace.append((self.iteration, seconds, best))
+        event = Progress(self.iteration, seconds, best, self.best.iterate)
+        stop = [callback(event) is True for callback in callbacks]
+        if best.proves(tol):
+            return Status.OPTIMAL
+        if any(stop):
+            return Status.INTERRUPTED
+        if best.gap < 0.95 * self.progress[1]:
+            self.progress = (self.iteration, best.gap)
+        stalled = self.iteration - self.progress[0] > max(_STALL, self.iteration // 2)
+        return Status.INACCURATE if stalled else None
+
+    def solution(self) -> Solution:
+        assert self.best is not None
+        return Solution(
+            iterate=self.best.iterate,
+            status=self.status,
+            certificate=self.best.certificate,
+            iterations=self.iteration,
+            seconds=self._seconds(),
+            solver=self.solver.name,
+            trace=tuple(self.trace),
+        )
