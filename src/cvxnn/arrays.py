@@ -1,6 +1,6 @@
 """The only file that asks which array library this is.
 
-Everything else takes the namespace of the arrays it is given and stays in the array API standard, so
+Everything else takes the namespace of the arrays it is given and stays in the array API standard:
 the same lines run on NumPy, on torch (CPU or CUDA) and on the strict reference implementation.
 """
 
@@ -23,8 +23,8 @@ def to_numpy(x: Array) -> np.ndarray:
     if isinstance(x, np.ndarray):
         return x
     if is_torch_array(x):
-        x = x.detach()
-    return np.asarray(to_device(x, "cpu"))
+        x = to_device(x.detach(), "cpu")
+    return np.asarray(x)
 
 
 def like(x: Array, other: Array) -> Array:

@@ -1,13 +1,14 @@
 """Bounds on an optimum that anyone can check: the certificate, and how its two sides are proved."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from scipy.optimize import nnls
 
-from cvxnn.arrays import Array, device, double, like, namespace, to_numpy
+from cvxnn.arrays import Array, device, double, namespace
 from cvxnn.program import Iterate, Program
+from cvxnn.projection import inside_cones, polar_bound
 
 _SAFETY = 1e-12
 """Relative slack of every lower bound against rounding; errors near 1e-15 were observed."""
@@ -87,70 +88,16 @@ class Certificate:
         return f"<table>{cells}</table>"
 
 
-def project_onto_cone(rows: Array, vectors: Array) -> Array:
-    """Return the projections of the columns of `vectors` (d, c) onto {u : rows u >= 0}.
-
-    By Moreau the projection of g is g + rows' m with m >= 0 minimising its length, a nonnegative
-    least squares problem [Lawson1974]. Every such m bounds the maximum of <g, u> over the unit
-    vectors of the cone from above, so an inexact m is weaker but never wrong.
-    """
-    matrix, columns = to_numpy(rows).astype(float), to_numpy(vectors).astype(float)
-    lengths = np.linalg.norm(matrix, axis=1)
-    matrix = matrix[lengths > 0] / lengths[lengths > 0, None]
-    projected = columns.copy()
-    for k, g in enumerate(columns.T):
-        size = np.linalg.norm(g)
-        if size > 0 and len(matrix) and (matrix @ g).min() < 0:
-            projected[:, k] = g + size * (matrix.T @ _shortest(matrix, g / size))
-    return like(projected, vectors)
-
-
-def _shortest(matrix: Array, g: Array) -> Array:
-    try:
-        return nnls(matrix.T, -g, maxiter=30 * len(matrix))[0]
-    except RuntimeError:  # cycling on degenerate rows: the zero multiplier is valid, only weaker
-        return np.zeros(len(matrix))
-
-
-def polar_bound(
-    program: Program, dual: Array, multiplier: Array | None = None, enough: float = 1.0
-) -> float:
-    """Return an upper bound on the polar gauge of `dual` over all blocks; it is feasible iff <= 1.
-
-    With a cone, the bound of a block falls from |X' D v| by the multiplier at hand, and by the
-    exact projection where that does not settle it; only blocks that could attain the maximum, and
-    that are above `enough`, are projected.
-    """
-    if program.lift.in_shape[0] == 0:
-        return 0.0
-    xp = namespace(dual)
-    g = program.lift.adjoint(dual)
-    bounds = program.penalty.polar(g)
-    if program.constraint is None:
-        return float(xp.max(bounds))
-    if multiplier is not None:
-        shifted = g + program.constraint.map.adjoint(multiplier)
-        bounds = xp.minimum(bounds, program.penalty.polar(shifted))
-    rough, settled = to_numpy(bounds), 0.0
-    for block in np.argsort(-rough):
-        if rough[block] <= max(settled, enough):
-            return max(settled, float(rough[block]))
-        exact = project_onto_cone(program.constraint.map.rows(int(block)), g[int(block), :, :])
-        bound = min(float(program.penalty.polar(exact[None, :, :])[0]), float(rough[block]))
-        settled = max(settled, bound)
-    return settled
-
-
 def feasible_dual(
-    program: Program, dual: Array, multiplier: Array | None = None, anchor: Array | None = None
+    program: Program, dual: Array, multiplier: Array | None = None
 ) -> tuple[float, Array]:
     """Return a proved lower bound on the program and the feasible dual point that proves it.
 
-    `dual` (n, c) is made orthogonal to the free columns, drawn towards `anchor` (a point inside
-    the domain of the loss's conjugate, orthogonal too) until it is in that domain, and scaled
-    until every block's polar gauge is at most one.
+    `dual` (n, c) is made orthogonal to the free columns, drawn towards the program's interior
+    point until it is in the domain of the loss's conjugate, and scaled until every block's polar
+    gauge is at most one.
     """
-    v = _in_domain(program, double(dual), anchor)
+    v = _in_domain(program, double(dual))
     gauge = polar_bound(program, v, None if multiplier is None else double(multiplier))
     largest = (1 - _SAFETY) / gauge if gauge > 0 else 1.0
     values = [(-program.loss.conjugate(-s * v), s) for s in {largest, min(largest, 1.0), 0.0}]
@@ -158,11 +105,13 @@ def feasible_dual(
     return value - _SAFETY * abs(value), scale * v
 
 
-def _in_domain(program: Program, v: Array, anchor: Array | None) -> Array:
+def _in_domain(program: Program, v: Array) -> Array:
     v = _orthogonal(program.free, v)
     if np.isfinite(program.loss.conjugate(-v)):
         return v
-    inside = _orthogonal(program.free, double(anchor)) if anchor is not None else 0 * v
+    inside = 0 * v
+    if program.interior is not None:
+        inside = _orthogonal(program.free, double(program.interior))
     for share in 10.0 ** np.arange(-12.0, 1.0):
         drawn = v + float(share) * (inside - v)
         if np.isfinite(program.loss.conjugate(-drawn)):
@@ -186,7 +135,6 @@ def certify(
     *,
     scope: Scope = Scope.GIVEN_GATES,
     exactness: Exactness = Exactness.EXACT,
-    anchor: Array | None = None,
 ) -> tuple[Certificate, Iterate]:
     """Return the certificate of a program's iterate in float64, and the iterate that it holds for.
 
@@ -195,7 +143,7 @@ def certify(
     """
     blocks = inside_cones(program, double(iterate.blocks))
     free = double(iterate.free)
-    lower, dual = feasible_dual(program, iterate.dual, iterate.multiplier, anchor)
+    lower, dual = feasible_dual(program, iterate.dual, iterate.multiplier)
     certificate = Certificate(
         upper=program.objective(blocks, free),
         lower=lower,
@@ -207,23 +155,79 @@ def certify(
     return certificate, iterate._replace(blocks=blocks, free=free, dual=dual)
 
 
-def inside_cones(program: Program, blocks: Array) -> Array:
-    """Return the blocks, each projected onto its cone; without a constraint, as they are."""
-    if program.constraint is None or blocks.shape[0] == 0:
-        return blocks
-    xp = namespace(blocks)
-    active = to_numpy(xp.any(blocks != 0, axis=(1, 2)))
-    projected = [
-        project_onto_cone(program.constraint.map.rows(i), blocks[i, :, :])
-        if active[i]
-        else blocks[i, :, :]
-        for i in range(blocks.shape[0])
-    ]
-    return xp.stack(projected, axis=0)
-
-
 def resolution(program: Program) -> float:
     """Return the rounding unit of the objective: 1e-14 of the loss of predicting zero."""
     xp, columns = namespace(program.free), program.free
     zero = xp.zeros(program.lift.out_shape, dtype=xp.float64, device=device(columns))
     return 1e-14 * abs(program.loss.value(zero))
+
+
+class Evidence(NamedTuple):
+    """What a model shows to be checked; made from the model, the data and nothing else."""
+
+    claim: Certificate
+    program: Program
+    """The program of the model's own gates on the data at hand."""
+    objective: float
+    """The network's objective on the data at hand, in float64."""
+    dual: Array
+    """The stored dual vector, (n, c)."""
+    objections: tuple[str, ...]
+    """What already speaks against the claim: other data, gates that are not all patterns."""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The verdict on a claim, with the certificate that was recomputed."""
+
+    accepted: bool
+    reason: str
+    certificate: Certificate
+
+    def __bool__(self) -> bool:
+        return self.accepted
+
+
+def check(evidence: Evidence) -> Verification:
+    """Recompute both bounds of a claim, and accept it only if they prove the gap it states.
+
+    The upper bound is the network's objective; the lower bound comes from the stored dual vector,
+    made feasible here. No solver is called and nothing of the claim is used but its numbers.
+    """
+    claim = evidence.claim
+    lower, _ = feasible_dual(evidence.program, evidence.dual)
+    found = replace(
+        claim, upper=evidence.objective, lower=lower, resolution=resolution(evidence.program)
+    )
+    slack = 1e-10 * abs(claim.upper) + found.resolution
+    faults = list(evidence.objections)
+    if not abs(found.upper - claim.upper) <= slack:
+        faults.append(f"the network's objective is {found.upper:.10g}, not {claim.upper:.10g}")
+    if not found.lower >= claim.lower - slack:
+        faults.append(f"the dual vector proves {found.lower:.10g}, not {claim.lower:.10g}")
+    if not found.gap <= claim.gap * (1 + 1e-6) + slack:
+        faults.append(f"the proved gap is {found.gap:.3g}, the claimed one {claim.gap:.3g}")
+    reason = "; ".join(faults) or "both bounds were recomputed and prove the stated gap"
+    return Verification(not faults, reason, found)
+
+
+class Model(Protocol):
+    """A trained model that can be checked."""
+
+    def evidence(self, X: Any, y: Any, sample_weight: Any = None) -> Evidence:
+        """Return the model's claim and what these data say about it."""
+
+
+def verify(model: Model, X: Any, y: Any, sample_weight: Any = None) -> Verification:
+    """Check a model's certificate against the data that it was trained on.
+
+    Accepts only if the network's objective and the stored dual vector, both evaluated here in
+    float64 and without a solver, prove the gap that the model states.
+
+    >>> from cvxnn import ConvexRegressor
+    >>> X, y = [[-1.0], [0.0], [1.0], [2.0]], [1.0, 0.0, 1.0, 2.0]
+    >>> model = ConvexRegressor("gated", alpha=0.01, random_state=0).fit(X, y)
+    >>> verify(model, X, y).accepted, verify(model, X, [1.0, 0.0, 1.0, 2.5]).accepted
+    (True, False)
+    """
+    return check(model.evidence(X, y, sample_weight))

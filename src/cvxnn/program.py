@@ -43,6 +43,8 @@ class Program:
     penalty: Penalty
     free: Array
     constraint: Constraint | None = None
+    interior: Array | None = None
+    """A dual point (n, c) with F' v = 0, inside the domain of loss*(-v); None: zero is."""
 
     def predict(self, blocks: Array, free: Array) -> Array:
         """Return A u + F b, (n, c), in the dtype of `blocks`."""

@@ -36,6 +36,10 @@ class Solver(Protocol):
     def name(self) -> str:
         """How users call it."""
 
+    @property
+    def period(self) -> int:
+        """Iterations between the first checks of the gap; later they are further apart."""
+
     def why_not(self, program: Program) -> str | None:
         """Return None, or one sentence on why this program is not for this solver."""
 
@@ -106,8 +110,8 @@ def solve(
 ) -> Solution:
     """Run a solver until the relative duality gap is at most `tol`, and certify its best points.
 
-    The gap is checked at iterations 10, 20, ... and then every fifth of the iterations so far, in
-    float64. Ctrl-C, a time limit, a callback that returns True and a lack of memory all end the
+    The gap is checked, in float64, at multiples of the solver's period and later every fifth of
+    the iterations so far. Ctrl-C, a time limit, a callback that returns True and a lack of memory all end the
     run with the best points seen; only errors of the caller are raised.
 
     Raises UnsupportedError before any work if the solver is not for this program, and ValueError
@@ -148,7 +152,7 @@ class _Run:
         state = self.solver.init(self.program, start)
         ended = self._check(state, tol, callbacks)
         try:
-            due = 10
+            due = self.solver.period
             while ended is None:
                 state = self.solver.step(self.program, state)
                 self.iteration += 1
@@ -156,7 +160,7 @@ class _Run:
                 done = self.solver.done(state)
                 if self.iteration >= min(due, max_iter) or late or done:
                     ended = self._check(state, tol, callbacks)
-                    due = self.iteration + max(10, self.iteration // 5)
+                    due = self.iteration + max(self.solver.period, self.iteration // 5)
                 if ended is None and (late or done or self.iteration >= max_iter):
                     ended = Status.MAX_TIME if late else Status.MAX_ITER
                     ended = Status.INACCURATE if done and not late else ended

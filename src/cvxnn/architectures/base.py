@@ -94,6 +94,8 @@ class Free:
     """F, (n, q)."""
     transform: Array
     """T, (d + 1, q); the last row belongs to the intercept."""
+    intercept: bool
+    skip: bool
 
     def weights(self, coefficients: Array) -> tuple[Array, Array]:
         """Return the skip (d, c) and the intercept (c,) of coefficients (q, c)."""
@@ -114,14 +116,14 @@ def free_columns(X: Array, *, intercept: bool, skip: bool) -> Free:
     raw = xp.concat([wide, ones], axis=1)
     if raw.shape[1] == 0:
         none = xp.zeros((d + 1, 0), dtype=xp.float64, device=device(X))
-        return Free(xp.zeros((n, 0), dtype=xp.float64, device=device(X)), none)
+        return Free(xp.zeros((n, 0), dtype=xp.float64, device=device(X)), none, intercept, skip)
     columns, transform = orthonormal_columns(raw)
     scale = norm(X) / d**0.5 or 1.0
     kind = {"dtype": xp.float64, "device": device(X)}
     above = transform[:d, :] if skip else xp.zeros((d, transform.shape[1]), **kind)
     below = transform[-1:, :] if intercept else xp.zeros((1, transform.shape[1]), **kind)
     full = xp.concat([above, below], axis=0)
-    return Free(scale * columns, scale * full)
+    return Free(scale * columns, scale * full, intercept, skip)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -136,7 +138,11 @@ class Problem:
     """In float64: loss and free columns; the lift widens its data as it goes."""
     alpha: float
     scope: Scope
-    anchor: Array | None
+
+    def at(self, alpha: float) -> "Problem":
+        """Return the same problem at another strength."""
+        penalty = self.architecture.penalty(alpha, self.program.lift.out_shape[-1])
+        return replace(self, alpha=alpha, program=replace(self.program, penalty=penalty))
 
     def working(self) -> Program:
         """Return the program in the dtype of the data, for solvers."""
@@ -151,9 +157,7 @@ class Problem:
     def judge(self, iterate: Iterate) -> tuple[Certificate, Iterate]:
         """Certify an iterate of the program."""
         exactness = self.architecture.exactness
-        return certify(
-            self.program, iterate, scope=self.scope, exactness=exactness, anchor=self.anchor
-        )
+        return certify(self.program, iterate, scope=self.scope, exactness=exactness)
 
     def network(self, iterate: Iterate) -> Network:
         """Return the network of an iterate whose blocks are inside their cones."""
@@ -194,7 +198,7 @@ def assemble(
     free: Free,
     outputs: int,
     scope: Scope = Scope.GIVEN_GATES,
-    anchor: Array | None = None,
+    interior: Array | None = None,
 ) -> Problem:
     """Return the problem of training `architecture` on `X` with these gates."""
     features = architecture.features(X)
@@ -204,6 +208,7 @@ def assemble(
         penalty=architecture.penalty(alpha, outputs),
         free=free.columns,
         constraint=architecture.constraint(features, gates, outputs),
+        interior=interior,
     )
     return Problem(
         architecture=architecture,
@@ -213,7 +218,6 @@ def assemble(
         program=program,
         alpha=alpha,
         scope=scope,
-        anchor=anchor,
     )
 
 

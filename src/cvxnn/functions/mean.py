@@ -73,16 +73,17 @@ def mean_loss(loss: SampleLoss, target: Array, sample_weight: Array | None = Non
             f"sample_weight has shape {given.shape} but target has {rows} rows; pass one weight "
             "per sample"
         )
-    _check_weights(given, (given > 0) & (given < math.inf))
-    share = given / np.max(given)
-    weights = like((share / np.sum(share))[:, None], target)
-    _check_weights(given, to_numpy(weights)[:, 0] > 0)
-    return Mean(loss, target, weights)
-
-
-def _check_weights(given: np.ndarray, good: np.ndarray) -> None:
+    good = (given > 0) & (given < math.inf)
     if not np.all(good):
         raise ValueError(
-            f"sample_weight holds {given[~good][0]} beside {np.max(given)} but must be positive, "
-            "finite and of similar sizes; drop the samples that should not count"
+            f"sample_weight holds {given[~good][0]} but must be positive and finite; drop the "
+            "samples that should not count"
         )
+    share = given / np.max(given)
+    weights = like((share / np.sum(share))[:, None], target)
+    if not float(namespace(weights).min(weights)) > 0:
+        raise ValueError(
+            f"sample_weight ranges from {np.min(given)} to {np.max(given)} but must stay positive "
+            f"in {target.dtype} when divided by its sum; drop the samples of least weight"
+        )
+    return Mean(loss, target, weights)

@@ -32,7 +32,7 @@ class Arrangement:
 
     def masks(self, cells: Masks) -> Masks:
         """Return the (p, n) sample masks of cells (p, q), given by their sides."""
-        masks = cells[:, self.owner] == self.along
+        masks: Masks = cells[:, self.owner] == self.along
         masks[:, self.owner < 0] = True
         return masks
 
@@ -96,7 +96,7 @@ def interior(inward: Floats) -> Floats | None:
     """Return a unit w with a_k . w > TOLERANCE for every unit row of `inward` (k, r), or None.
 
     The best w points at the point of the rows' convex hull nearest to zero, which non-negative
-    least squares finds: min |[A' ; 1'] z - (0, 1)| over z >= 0 gives w = A'z. The answer proves
+    least squares [Lawson1974] finds: min |[A' ; 1'] z - (0, 1)| over z >= 0 gives w = A'z. The answer proves
     itself, by w or by A'z = 0 (Gordan); where rounding leaves it open, a linear program decides.
     """
     count, rank = inward.shape

@@ -92,7 +92,7 @@ def pattern_keys(masks: Masks) -> NDArray[Any]:
 
 def patterns_of(keys: NDArray[Any], samples: int) -> Masks:
     """Return the (p, n) masks that `pattern_keys` made `keys` of; n = `samples`."""
-    packed = keys.view(np.uint8).reshape(len(keys), -1)
+    packed = keys.view(np.uint8).reshape(len(keys), keys.dtype.itemsize)
     return np.unpackbits(packed, axis=1, count=samples).view(np.bool_)
 
 

@@ -15,6 +15,9 @@ Method = Literal["auto", "rays", "incremental"]
 RAY_WORK = 4_000_000
 """Up to so many (ray, cell) pairs the rays are quicker than the incremental search, in any rank."""
 
+COMFORT = 1e-6
+"""A unit point this far from every wall of its cell is a good enough one."""
+
 
 def cover_count(n: int, r: int) -> int:
     """Return 2 * sum over k < r of C(n - 1, k): the most cells that n hyperplanes make [Cover1965].
@@ -36,13 +39,13 @@ def enumerate_patterns(X: Array, *, method: Method = "auto", limit: int = 2_000_
     """Return every pattern 1[X u >= 0] of an open set of u, with a unit generator inside each.
 
     These are the full-dimensional cells of the hyperplanes x_i . u = 0 for rows x_i of X (n, d);
-    their closures cover R^d, so a ReLU program over them is exact [PilanciErgen2020]. Patterns
+    their closures cover R^d, so a ReLU program over them is exact [Pilanci2020]. Patterns
     that u attains on cell boundaries only are not among them. The all-zero pattern is, where it
     occurs: `distinct` drops it. Rows may be zero (bit 1 everywhere), parallel, opposite or
     dependent, of any scale. When every row is zero, or d = 0, the one pattern is all ones with
     generator zero. Patterns come in descending order, first row first. Every generator keeps
-    clear of every hyperplane by more than rounding; a cell too thin for that is left out (a neuron
-    in it equals one next to it up to rounding, for ReLU is continuous).
+    clear of every hyperplane by more than rounding. Cells thinner than about 1e-8 radians may be
+    left out: a ReLU neuron in one differs as little from a neuron in the next.
 
     `method` is "rays", "incremental" (independent algorithms with one answer) or "auto", the
     quicker one. ValueError when `cover_count` of the distinct hyperplanes exceeds `limit`, before
@@ -88,43 +91,40 @@ def _refuse_above(limit: int, count: int, rank: int) -> None:
 def _realised(arrangement: Arrangement, rows: Floats, sides: Masks, points: Floats) -> Gates:
     """Return gates for the cells with `points` inside, in descending order of their masks.
 
-    Where a point is too close to a wall, the cell's most central one takes its place. A cell in
-    which that does not do either exists by rounding alone and is dropped.
+    Where a point is too close to a wall, the most central one of its cell takes its place. Cells
+    without one, and those whose generator is no further from a wall than the rounding error of
+    x . u, about d * eps * sum of |x_j u_j|, are left out.
     """
-    masks = arrangement.masks(sides)
-    clear = _clear(_generators(arrangement, points), masks, rows)
-    central = points.copy()
-    for i in np.flatnonzero(~clear):
-        normals = arrangement.normals
+    normals = arrangement.normals
+    central = points / np.linalg.norm(points, axis=1, keepdims=True)
+    real = np.ones(len(points), dtype=np.bool_)
+    for i in np.flatnonzero(_slack(central, sides, normals) <= COMFORT):
         point = interior(np.where(sides[i, :, None], normals, -normals))
-        central[i] = points[i] if point is None else point
-    generators = _generators(arrangement, central)
-    clear[~clear] = _clear(generators[~clear], masks[~clear], rows)
-    kept = np.flatnonzero(clear)
+        real[i] = point is not None
+        central[i] = central[i] if point is None else point
+    generators = over_peaks(central @ arrangement.lift.T, axis=1)
+    generators /= np.linalg.norm(generators, axis=1, keepdims=True)
+    masks = arrangement.masks(sides)
+    rounding = 2 * (rows.shape[1] + 2) * float(np.finfo(np.float64).eps)
+    real &= _slack(generators, masks, over_peaks(rows, axis=1), rounding) > 0
+    kept = np.flatnonzero(real)
     descending = np.argsort(pattern_keys(masks[kept]))[::-1]
     return Gates(generators, masks).take(kept[descending])
 
 
-def _generators(arrangement: Arrangement, points: Floats) -> Floats:
-    vectors = over_peaks(points @ arrangement.lift.T, axis=1)
-    norms: Floats = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / norms
+def _slack(vectors: Floats, sides: Masks, rows: Floats, error: float = 0.0) -> Floats:
+    """Return (p,), the least of |x . u| - error * sum of |x_j u_j| over the non-zero rows x.
 
-
-def _clear(generators: Floats, masks: Masks, rows: Floats) -> Masks:
-    """Return (p,), true where every non-zero row is on its side by more than rounding.
-
-    The error of a computed x . u is at most about d * eps * sum over j of |x_j u_j|.
+    The product counts as negative where it is not on the side that `sides` (p, n) tells.
     """
-    scaled = over_peaks(rows, axis=1)
-    zero = ~scaled.any(axis=1)
-    unit = 2 * (rows.shape[1] + 2) * np.finfo(np.float64).eps
-    clear = np.empty(len(generators), dtype=np.bool_)
+    zero = ~rows.any(axis=1)
+    least = np.empty(len(vectors))
     step = max(1, BLOCK_BYTES // (8 * len(rows)))
-    for start in range(0, len(generators), step):
+    for start in range(0, len(vectors), step):
         block = slice(start, start + step)
-        values = generators[block] @ scaled.T
-        error = unit * (np.abs(generators[block]) @ np.abs(scaled).T)
-        signed = np.where(masks[block], values, -values)
-        clear[block] = np.all((signed > error) | zero, axis=1)
-    return clear
+        values = vectors[block] @ rows.T
+        slack = np.where(sides[block], values, -values)
+        slack -= error * (np.abs(vectors[block]) @ np.abs(rows).T)
+        slack[:, zero] = np.inf
+        least[block] = slack.min(axis=1)
+    return least

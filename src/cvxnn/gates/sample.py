@@ -11,7 +11,7 @@ def gaussian(features: Array, n_gates: int, rng: np.random.Generator) -> Gates:
 
     Features (n, d) give between 1 and `n_gates` gates. A draw finds a pattern with probability
     equal to its cell's share of the solid angle, so thin cells are missed and no number of draws
-    guarantees every pattern [PilanciErgen2020]; the masks are SimHash codes, in which two samples
+    guarantees every pattern [Pilanci2020]; the masks are SimHash codes, in which two samples
     differ with probability angle / pi [Charikar2002]. ValueError when `n_gates` < 1 or the
     features are empty or not finite.
 

@@ -2,5 +2,7 @@
 
 from cvxnn.solvers.admm import ADMM
 from cvxnn.solvers.fista import FISTA
+from cvxnn.solvers.reference import Reference
+from cvxnn.solvers.working_set import WorkingSet
 
-__all__ = ["ADMM", "FISTA"]
+__all__ = ["ADMM", "FISTA", "Reference", "WorkingSet"]

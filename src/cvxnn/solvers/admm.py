@@ -66,6 +66,7 @@ class ADMM:
     """Relative accuracy of conjugate gradients beyond that."""
 
     name = "admm"
+    period = 10
 
     def why_not(self, program: Program) -> str | None:
         """Return None: every program of this library can be split this way."""

@@ -46,6 +46,7 @@ class FISTA:
     """> 1: how fast it shrinks when it was too long."""
 
     name = "fista"
+    period = 10
 
     def why_not(self, program: Program) -> str | None:
         """Return None for a smooth loss without a cone."""

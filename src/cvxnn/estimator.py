@@ -1,0 +1,217 @@
+"""What the estimators share: everything but the meaning of y."""
+
+import time
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from cvxnn import training
+from cvxnn.architectures import Architecture, Problem, assemble, free_columns
+from cvxnn.arrays import Array, to_numpy
+from cvxnn.certificate import Evidence, Scope
+from cvxnn.errors import CertificateWarning
+from cvxnn.functions import SampleLoss, mean_loss
+from cvxnn.gates import Gates, from_generators
+from cvxnn.path import Search, alpha_max, choose_alpha, content_folds
+from cvxnn.program import Iterate
+from cvxnn.solve import Progress, Solver, Status
+
+Floats = NDArray[np.float64]
+
+
+def report_progress(event: Progress) -> None:
+    """Print one line: iteration, seconds, objective, lower bound, relative gap."""
+    now = event.certificate
+    print(
+        f"{event.iteration:>7} it {event.seconds:>8.2f} s   objective {now.upper:.6g}   "
+        f"lower bound {now.lower:.6g}   relative gap {now.relative_gap:.1e}"
+    )
+
+
+class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """The contract with scikit-learn, and the way from arrays to a certified network."""
+
+    _losses: ClassVar[tuple[str, ...]]
+    architecture: str | Architecture
+    alpha: float | str
+    loss: str | SampleLoss
+    gates: Any
+    n_gates: int
+    solver: str | Solver
+    tol: float
+    fit_intercept: bool
+    skip: bool
+    max_iter: int
+    max_time: float | None
+    device: str | None
+    warm_start: bool
+    random_state: Any
+    callbacks: Iterable[Callable[[Progress], object]] | None
+    verbose: int
+
+    def _fit(self, X: Any, target: Floats, weights: Any, labels: Any) -> None:
+        begin = time.perf_counter()
+        n = X.shape[0]
+        weights, keep = training.positive_weights(weights, n)
+        architecture = training.architecture_of(self.architecture)
+        loss = self._loss(target.shape[1])
+        training.require_memory(architecture, X, self._gate_count(), target.shape[1])
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        kept = training.on_device(X[keep], self.device)
+        gates, scope = self._gates(architecture, kept, seed)
+        problem = training.problem_of(
+            architecture,
+            kept,
+            training.on_device(target[keep], self.device),
+            weights[keep],
+            loss,
+            gates,
+            scope=scope,
+            intercept=self.fit_intercept,
+            skip=self.skip,
+        )
+        solver = training.solver_for(problem.program, self.solver)
+        self.alpha_max_ = alpha_max(problem)
+        self.alpha_ = self._alpha(problem, solver, labels, keep, seed)
+        problem = problem.at(self.alpha_)
+        trained = training.train(
+            problem,
+            solver,
+            start=self._warm(problem),
+            tol=self.tol,
+            max_iter=self.max_iter,
+            max_time=None if self.max_time is None else self._left(begin),
+            callbacks=self._callbacks(),
+        )
+        self.architecture_, self.generators_ = architecture, gates.generators
+        self.network_ = architecture.network(
+            {name: to_numpy(value) for name, value in trained.network.parameters().items()}
+        )
+        self.certificate_, self.solution_ = trained.certificate, trained.solution
+        self.dual_ = to_numpy(trained.solution.iterate.dual)
+        self.n_iter_ = max(1, trained.solution.iterations)
+        self.fingerprint_ = training.fingerprint(X, target, weights)
+        self._n_features_out = self.network_.n_neurons
+        self._report()
+
+    def _left(self, begin: float) -> float:
+        return max(1e-3, self.max_time - (time.perf_counter() - begin))
+
+    def _gate_count(self) -> int:
+        if not isinstance(self.n_gates, (int, np.integer)) or self.n_gates < 1:
+            raise ValueError(f"n_gates is {self.n_gates!r}; expected a positive integer")
+        return int(self.n_gates) if isinstance(self.gates, str) else len(self.gates)
+
+    def _gates(self, architecture: Architecture, X: Array, seed: int) -> Any:
+        if self.warm_start and hasattr(self, "generators_"):
+            gates = from_generators(architecture.features(X), self.generators_)
+            return gates, self.certificate_.scope
+        rng = np.random.default_rng(seed)
+        return training.gates_of(architecture, X, self.gates, self.n_gates, rng)
+
+    def _warm(self, problem: Problem) -> Any:
+        if not (self.warm_start and hasattr(self, "solution_")):
+            return None
+        start = training.null_start(problem)
+        blocks = self.solution_.iterate.blocks
+        return start._replace(blocks=blocks) if blocks.shape == start.blocks.shape else None
+
+    def _alpha(
+        self, problem: Problem, solver: Solver, labels: Any, keep: NDArray[np.bool_], seed: int
+    ) -> float:
+        if isinstance(self.alpha, str):
+            if self.alpha != "auto":
+                raise ValueError(f"alpha is {self.alpha!r}; expected 'auto' or a positive number")
+            return self._validated_alpha(problem, solver, labels, keep, seed)
+        if not (np.isreal(self.alpha) and 0 < self.alpha < np.inf):
+            raise ValueError(f"alpha is {self.alpha!r}; expected 'auto' or a positive number")
+        if self.alpha >= self.alpha_max_ * (1 + 1e-12):
+            warnings.warn(
+                f"alpha is {self.alpha:.6g} and alpha_max_ is {self.alpha_max_:.6g}: at such "
+                "strengths the best network has no neurons; pass a smaller alpha",
+                CertificateWarning,
+                stacklevel=4,
+            )
+        return float(self.alpha)
+
+    def _validated_alpha(
+        self, problem: Problem, solver: Solver, labels: Any, keep: NDArray[np.bool_], seed: int
+    ) -> float:
+        X, y = to_numpy(problem.X), to_numpy(problem.program.loss.target)
+        strata = None if labels is None else labels[keep]
+        groups = content_folds(X, y, Search.folds, strata, seed)
+        if len(np.unique(groups)) < 2:
+            raise ValueError(
+                f"alpha='auto' validates on held-out samples, but all of the n_samples = {len(X)} "
+                "samples are equal or there is 1 sample; pass a positive alpha"
+            )
+        if self.alpha_max_ == 0:  # a constant target: every alpha gives the zero network
+            return 1.0
+        alpha, self.alpha_path_ = choose_alpha(
+            problem, self.alpha_max_, groups, solver, Search()
+        )
+        return alpha
+
+    def _callbacks(self) -> Iterable[Callable[[Progress], object]]:
+        given = tuple(self.callbacks or ())
+        return (*given, report_progress) if self.verbose else given
+
+    def _report(self) -> None:
+        status, certificate = self.solution_.status, self.certificate_
+        if status is not Status.OPTIMAL:
+            warnings.warn(
+                f"{status.value} (relative gap {certificate.relative_gap:.1e} after "
+                f"{self.n_iter_} iterations of {self.solution_.solver}, tol {self.tol:.1e})",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+    def _outputs(self, X: Any) -> Array:
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+        return self.network_(X)
+
+    def transform(self, X: ArrayLike) -> Array:
+        """Return the activations of the hidden neurons, (n, d) to (n, m)."""
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+        return self.network_.hidden(X)
+
+    def _evidence(self, X: Any, target: Floats, weights: Any) -> Evidence:
+        weights, keep = training.positive_weights(weights, X.shape[0])
+        architecture, objections = self.architecture_, []
+        if training.fingerprint(X, target, weights) != self.fingerprint_:
+            objections.append("these are not the data that the model was trained on")
+        features = architecture.features(X[keep])
+        gates = from_generators(features, self.generators_)
+        whole = self.certificate_.scope is Scope.ALL_NETWORKS
+        if whole and not training.complete(gates, features):
+            objections.append("the gates are not all activation patterns of the data")
+        problem = assemble(
+            architecture,
+            X[keep],
+            gates,
+            mean_loss(self._loss(target.shape[1]), target[keep], weights[keep]),
+            self.alpha_,
+            free=free_columns(X[keep], intercept=self.fit_intercept, skip=self.skip),
+            outputs=target.shape[1],
+            scope=self.certificate_.scope,
+        )
+        return Evidence(
+            claim=self.certificate_,
+            program=problem.program,
+            objective=problem.objective(self.network_),
+            dual=self.dual_,
+            objections=tuple(objections),
+        )
+
+    def _loss(self, outputs: int) -> SampleLoss:
+        loss: SampleLoss = training.named("loss", self.loss, training.LOSSES, self._losses)
+        return loss

@@ -1,0 +1,345 @@
+"""Convex networks as scikit-learn estimators."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.utils import compute_sample_weight
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import column_or_1d, validate_data
+
+from cvxnn.architectures import Architecture
+from cvxnn.arrays import Array
+from cvxnn.certificate import Evidence
+from cvxnn.estimator import ConvexNetworkBase, Floats
+from cvxnn.functions import CrossEntropy, SampleLoss
+from cvxnn.solve import Progress, Solver
+from cvxnn.training import positive_weights
+
+_FLOATS = [np.float64, np.float32]
+
+
+class ConvexRegressor(RegressorMixin, ConvexNetworkBase):
+    """Two-layer networks for regression, trained to a certified optimum.
+
+    Minimises, over networks f with neurons (u_j, a_j) of the architecture,
+
+        mean loss(f(x_i), y_i) + alpha * sum_j |u_j| |a_j|
+
+    which at the optimum is mean loss + alpha/2 * (sum of squares of all weights but intercept and
+    skip): weight decay on a mean loss. The program that is solved is convex [Pilanci2020];
+    `certificate_` holds an upper and a lower bound on the best objective in its scope.
+
+    Parameters
+    ----------
+    architecture : str or Architecture, default="relu"
+        "relu", "gated", or an object such as `ReLU(bias=False)`.
+    alpha : float or "auto", default="auto"
+        Strength of weight decay, > 0. "auto" takes the best of a warm-started geometric path below
+        `alpha_max_` by five-fold validation.
+    loss : str or SampleLoss, default="squared"
+        "squared" (half the squared error), "huber", "quantile", or an object such as
+        `Quantile(0.9)`.
+    gates : "sample", "enumerate" or array (p, d) or (p, d + 1), default="sample"
+        Gaussian gates, every activation pattern of the data, or your own generators; the last
+        column of generators belongs to the bias if there is one.
+    n_gates : int, default=256
+        Number of Gaussian gates drawn; equal patterns are kept once.
+    solver : str or Solver, default="auto"
+        "auto", "fista", "admm", "working_set" or "reference".
+    tol : float, default=1e-4
+        Relative duality gap at which to stop.
+    fit_intercept : bool, default=True
+        Add an unpenalised output intercept.
+    skip : bool, default=False
+        Add an unpenalised linear skip connection.
+    max_iter : int, default=20000
+        Iterations of the solver.
+    max_time : float or None, default=None
+        Seconds for the whole fit; the best network so far is kept.
+    device : str or None, default=None
+        None solves in NumPy; "cpu" or "cuda" solves on torch tensors there.
+    warm_start : bool, default=False
+        Start from the last solution, on the gates of the last fit.
+    random_state : int, RandomState or None, default=None
+        Seed of the gates and of the validation folds.
+    callbacks : sequence of callables or None, default=None
+        Each is given a `Progress` at every check of the gap; returning True stops the run.
+    verbose : int, default=0
+        Print a line at every check of the gap.
+
+    Attributes
+    ----------
+    network_ : Network
+        Callable on (n, d); has `weights_in`, `weights_out`, `intercept`, `skip`, `n_neurons`.
+    certificate_ : Certificate
+        Bounds on the objective, with their scope.
+    solution_ : Solution
+        Status, iterations, trace.
+    alpha_, alpha_max_ : float
+        The strength used, and the smallest one whose best network is empty.
+    dual_ : array (n, c)
+        The dual vector that proves the lower bound, one row per sample of positive weight.
+    generators_ : array (p, d) or (p, d + 1)
+        The gates.
+    n_iter_, n_features_in_, feature_names_in_
+        As in scikit-learn.
+
+    Raises
+    ------
+    ValueError
+        For data that are not finite or of the wrong shape, and for options out of range.
+    MemoryBudgetError
+        When the fit would not fit into memory; nothing has been allocated then.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from cvxnn import ReLU
+    >>> X = np.array([[2.0, 2.0], [3.0, 3.0], [1.0, 0.0]])
+    >>> model = ConvexRegressor(ReLU(bias=False), alpha=0.1 / 3, gates="enumerate",
+    ...                         fit_intercept=False, tol=1e-6)
+    >>> model.fit(X, [1.0, 2.0, -1.0]).certificate_.scope.name
+    'ALL_NETWORKS'
+    >>> print(f"{3 * model.certificate_.upper:.4f}", model.network_.n_neurons)
+    0.2310 2
+    """
+
+    _losses = ("squared", "huber", "quantile")
+
+    def __init__(
+        self,
+        architecture: str | Architecture = "relu",
+        *,
+        alpha: float | str = "auto",
+        loss: str | SampleLoss = "squared",
+        gates: str | ArrayLike = "sample",
+        n_gates: int = 256,
+        solver: str | Solver = "auto",
+        tol: float = 1e-4,
+        fit_intercept: bool = True,
+        skip: bool = False,
+        max_iter: int = 20_000,
+        max_time: float | None = None,
+        device: str | None = None,
+        warm_start: bool = False,
+        random_state: Any = None,
+        callbacks: Iterable[Callable[[Progress], object]] | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.architecture = architecture
+        self.alpha = alpha
+        self.loss = loss
+        self.gates = gates
+        self.n_gates = n_gates
+        self.solver = solver
+        self.tol = tol
+        self.fit_intercept = fit_intercept
+        self.skip = skip
+        self.max_iter = max_iter
+        self.max_time = max_time
+        self.device = device
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.callbacks = callbacks
+        self.verbose = verbose
+
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: Any = None) -> "ConvexRegressor":
+        """Train on samples `X` (n, d) and targets `y` (n,) or (n, c); return self."""
+        X, y = validate_data(
+            self, X, y, dtype=_FLOATS, multi_output=True, y_numeric=True
+        )
+        self._single = y.ndim == 1
+        self._fit(X, self._target(y), sample_weight, None)
+        return self
+
+    def predict(self, X: ArrayLike) -> Array:
+        """Return the predictions for samples (n, d), shaped like the targets of `fit`."""
+        outputs = self._outputs(X)
+        return outputs[:, 0] if self._single else outputs
+
+    def evidence(self, X: ArrayLike, y: ArrayLike, sample_weight: Any = None) -> Evidence:
+        """Return what `verify` checks: the claim, and what these data say about it."""
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            reset=False,
+            dtype=_FLOATS,
+            multi_output=True,
+            y_numeric=True,
+        )
+        return self._evidence(X, self._target(y), sample_weight)
+
+    def _target(self, y: Any) -> Floats:
+        columns = np.asarray(y, dtype=np.float64)
+        return columns[:, None] if columns.ndim == 1 else columns
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+
+def _has_probabilities(estimator: "ConvexClassifier") -> bool:
+    if estimator.loss != "logistic":
+        raise AttributeError(
+            f"predict_proba needs loss='logistic' and loss is {estimator.loss!r}; other losses "
+            "have no probabilities, use decision_function"
+        )
+    return True
+
+
+class ConvexClassifier(ClassifierMixin, ConvexNetworkBase):
+    """Two-layer networks for classification, trained to a certified optimum.
+
+    As `ConvexRegressor`, with classes for targets: two classes give one output, with labels -1
+    and 1; more classes give one output each.
+
+    Parameters
+    ----------
+    loss : str or SampleLoss, default="logistic"
+        "logistic" (softmax with more than two classes), "squared_hinge", "hinge" or "squared";
+        these are summed over one-vs-rest outputs when there are more than two classes.
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes, multiplied into the sample weights.
+    architecture, alpha, gates, n_gates, solver, tol, fit_intercept, skip, max_iter, max_time, \
+    device, warm_start, random_state, callbacks, verbose
+        As in `ConvexRegressor`.
+
+    Attributes
+    ----------
+    classes_ : array (k,)
+        The class labels, sorted.
+    network_, certificate_, solution_, alpha_, alpha_max_, dual_, generators_, n_iter_
+        As in `ConvexRegressor`.
+
+    Raises
+    ------
+    ValueError
+        For data that are not finite or of the wrong shape, one class, options out of range.
+    MemoryBudgetError
+        When the fit would not fit into memory; nothing has been allocated then.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.array([[-2.0], [-1.0], [1.0], [2.0]])
+    >>> model = ConvexClassifier("gated", alpha=0.01, random_state=0).fit(X, ["a", "b", "b", "a"])
+    >>> model.predict(X).tolist(), model.certificate_.proves(1e-4)
+    (['a', 'b', 'b', 'a'], True)
+    """
+
+    _losses = ("logistic", "squared_hinge", "hinge", "squared")
+
+    def __init__(
+        self,
+        architecture: str | Architecture = "relu",
+        *,
+        alpha: float | str = "auto",
+        loss: str | SampleLoss = "logistic",
+        class_weight: Any = None,
+        gates: str | ArrayLike = "sample",
+        n_gates: int = 256,
+        solver: str | Solver = "auto",
+        tol: float = 1e-4,
+        fit_intercept: bool = True,
+        skip: bool = False,
+        max_iter: int = 20_000,
+        max_time: float | None = None,
+        device: str | None = None,
+        warm_start: bool = False,
+        random_state: Any = None,
+        callbacks: Iterable[Callable[[Progress], object]] | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.architecture = architecture
+        self.alpha = alpha
+        self.loss = loss
+        self.class_weight = class_weight
+        self.gates = gates
+        self.n_gates = n_gates
+        self.solver = solver
+        self.tol = tol
+        self.fit_intercept = fit_intercept
+        self.skip = skip
+        self.max_iter = max_iter
+        self.max_time = max_time
+        self.device = device
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.callbacks = callbacks
+        self.verbose = verbose
+
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: Any = None) -> "ConvexClassifier":
+        """Train on samples `X` (n, d) and class labels `y` (n,); return self."""
+        X, y = validate_data(self, X, y, dtype=_FLOATS)
+        y = column_or_1d(y, warn=True)
+        check_classification_targets(y)
+        weights, keep = positive_weights(sample_weight, len(y))
+        self.classes_ = np.unique(y)
+        if len(np.unique(y[keep])) < 2:
+            raise ValueError(
+                f"y has one class among the samples of positive weight, {y[keep][0]!r}; a "
+                "classifier needs samples of at least two classes"
+            )
+        labels = np.searchsorted(self.classes_, y)
+        self._fit(X, self._target(labels), self._weights(y, weights), labels)
+        return self
+
+    def decision_function(self, X: ArrayLike) -> Array:
+        """Return the outputs: (n,), positive for `classes_[1]`, or (n, k) for k > 2 classes."""
+        outputs = self._outputs(X)
+        return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+
+    def predict(self, X: ArrayLike) -> Array:
+        """Return the class labels of samples (n, d)."""
+        outputs = self._outputs(X)
+        single = outputs.shape[1] == 1
+        chosen = (outputs[:, 0] > 0).astype(int) if single else outputs.argmax(axis=1)
+        return self.classes_[chosen]
+
+    @available_if(_has_probabilities)
+    def predict_proba(self, X: ArrayLike) -> Array:
+        """Return the class probabilities (n, k) that the logistic or softmax loss implies."""
+        outputs = self._outputs(X)
+        if outputs.shape[1] == 1:
+            outputs = np.concatenate([-outputs / 2, outputs / 2], axis=1)
+        odds = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+        return odds / odds.sum(axis=1, keepdims=True)
+
+    @available_if(_has_probabilities)
+    def predict_log_proba(self, X: ArrayLike) -> Array:
+        """Return the logarithms of `predict_proba`."""
+        return np.log(self.predict_proba(X))
+
+    def evidence(self, X: ArrayLike, y: ArrayLike, sample_weight: Any = None) -> Evidence:
+        """Return what `verify` checks: the claim, and what these data say about it."""
+        X, y = validate_data(self, X, y, reset=False, dtype=_FLOATS)
+        y = column_or_1d(y)
+        strange = np.setdiff1d(y, self.classes_)
+        if len(strange):
+            raise ValueError(
+                f"y holds {strange[0]!r}, which is none of the classes of the model, "
+                f"{self.classes_.tolist()}"
+            )
+        weights, _ = positive_weights(sample_weight, len(y))
+        labels = np.searchsorted(self.classes_, y)
+        return self._evidence(X, self._target(labels), self._weights(y, weights))
+
+    def _target(self, labels: Any) -> Floats:
+        if len(self.classes_) == 2:
+            return 2.0 * labels[:, None] - 1.0
+        one_hot = np.eye(len(self.classes_))[labels]
+        return one_hot if self.loss == "logistic" else 2.0 * one_hot - 1.0
+
+    def _weights(self, y: Any, weights: Floats) -> Floats:
+        return weights * compute_sample_weight(self.class_weight, y)
+
+    def _loss(self, outputs: int) -> SampleLoss:
+        if self.loss == "logistic" and outputs > 1:
+            return CrossEntropy()
+        return super()._loss(outputs)

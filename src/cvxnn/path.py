@@ -1,0 +1,181 @@
+"""A sequence of strengths, warm-started; the largest useful one, and the best by validation."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvxnn.architectures import Problem, evaluate, free_columns
+from cvxnn.arrays import Array, device, namespace, to_numpy
+from cvxnn.functions import CrossEntropy, Logistic, SampleLoss, mean_loss
+from cvxnn.gates import Gates, distinct
+from cvxnn.program import Iterate, Program
+from cvxnn.projection import polar_bound
+from cvxnn.solve import Solution, Solver, solve
+from cvxnn.solvers import ADMM
+from cvxnn.solvers.working_set import restrict
+
+_INTERIOR: dict[str, SampleLoss] = {
+    "logistic": Logistic(),
+    "hinge": Logistic(),
+    "squared_hinge": Logistic(),
+    "cross_entropy": CrossEntropy(),
+}
+"""Losses whose dual domain has zero on its edge, and a smooth loss with gradients inside it."""
+
+
+def null_model(program: Program) -> Iterate:
+    """Return the best iterate without blocks: the intercept and the linear skip alone."""
+    xp, columns = namespace(program.free), program.free
+    none = xp.zeros((0,), dtype=xp.int64, device=device(columns))
+    return solve(restrict(program, none), ADMM(), tol=1e-10, max_iter=5000).iterate
+
+
+def interior_dual(program: Program) -> Array | None:
+    """Return a dual point inside the domain of the loss's conjugate and orthogonal to F.
+
+    It is minus the gradient of the logistic (or softmax) loss at its own best free coefficients.
+    None when zero is such a point.
+    """
+    smooth = _INTERIOR.get(program.loss.loss.name)
+    if smooth is None:
+        return None
+    other = replace(program, loss=replace(program.loss, loss=smooth), interior=None)
+    free = null_model(other).free
+    return -other.loss.gradient(program.free @ free)
+
+
+def alpha_max(problem: Problem) -> float:
+    """Return the smallest alpha at which the zero network is optimal, proved by a dual point.
+
+    For losses with kinks the dual point of the null model need not be unique; the value is then
+    an upper bound.
+    """
+    unit = problem.at(1.0).program
+    return polar_bound(unit, null_model(unit).dual, enough=0.0)
+
+
+def grid(largest: float, ratio: float, count: int) -> NDArray[np.float64]:
+    """Return `count` strengths falling geometrically from largest / 2 to largest * ratio."""
+    return np.geomspace(largest / 2, largest * ratio, count)
+
+
+def path(
+    problem: Problem, alphas: NDArray[np.float64], solver: Solver, **limits: Any
+) -> Iterator[tuple[float, Solution]]:
+    """Yield (alpha, solution) for each strength in turn, each started from the one before."""
+    start: Iterate | None = None
+    for alpha in alphas:
+        here = problem.at(float(alpha))
+        solution = solve(here.working(), solver, start=start, judge=here.judge, **limits)
+        start = solution.iterate
+        yield float(alpha), solution
+
+
+@dataclass(frozen=True)
+class Search:
+    """How alpha="auto" chooses: the grid, the folds, and when to stop descending."""
+
+    count: int = 12
+    ratio: float = 1e-3
+    folds: int = 5
+    patience: int = 2
+    """Strengths without a better validation loss after which the path ends."""
+    tol: float = 1e-2
+    """Relative gap of the solves inside the folds."""
+    max_iter: int = 2000
+
+
+def choose_alpha(
+    problem: Problem, largest: float, groups: NDArray[np.int64], solver: Solver, search: Search
+) -> tuple[float, NDArray[np.float64]]:
+    """Return the alpha of least mean validation loss, and (alpha, loss) rows of the path.
+
+    `groups` (n,) is the fold of every sample. All folds descend together, and the descent ends
+    after `patience` strengths without gain; equal losses go to the larger alpha.
+    """
+    alphas = grid(largest, search.ratio, search.count)
+    limits = {"tol": search.tol, "max_iter": search.max_iter}
+    folds = [_fold(problem, groups != fold) for fold in np.unique(groups)]
+    paths = [path(train, alphas, solver, **limits) for train, _ in folds]
+    losses: list[float] = []
+    for solutions in zip(*paths, strict=True):
+        held_out = [
+            _held_out(problem, train.at(alpha).network(solution.iterate), rows)
+            for (train, rows), (alpha, solution) in zip(folds, solutions, strict=True)
+        ]
+        losses.append(sum(held_out))
+        if len(losses) - 1 - int(np.argmin(losses)) >= search.patience:
+            break
+    table = np.column_stack([alphas[: len(losses)], losses])
+    return float(alphas[int(np.argmin(losses))]), table
+
+
+def _fold(problem: Problem, keep: NDArray[np.bool_]) -> tuple[Problem, NDArray[np.int64]]:
+    """Return the problem of the kept samples, and the indices of the others."""
+    program, loss, xp = problem.program, problem.program.loss, namespace(problem.X)
+    index = xp.asarray(np.flatnonzero(keep), device=device(problem.X))
+    X = xp.take(problem.X, index, axis=0)
+    free = free_columns(X, intercept=problem.free.intercept, skip=problem.free.skip)
+    weights = to_numpy(loss.weights)[keep, 0]
+    train_loss = mean_loss(loss.loss, xp.take(loss.target, index, axis=0), weights)
+    gates = distinct(Gates(problem.gates.generators, problem.gates.masks[:, keep]))
+    features = problem.architecture.features(X)
+    outputs = program.lift.out_shape[-1]
+    program = replace(
+        program,
+        loss=train_loss,
+        lift=problem.architecture.lift(features, gates, outputs),
+        constraint=problem.architecture.constraint(features, gates, outputs),
+        free=free.columns,
+        interior=None,
+    )
+    program = replace(program, interior=interior_dual(program))
+    train = replace(problem, X=X, gates=gates, free=free, program=program)
+    return train, np.flatnonzero(~keep)
+
+
+def _held_out(problem: Problem, network: Any, rows: NDArray[np.int64]) -> float:
+    """Return the share of these samples in the mean loss of the whole data."""
+    xp, loss = namespace(problem.X), problem.program.loss
+    index = xp.asarray(rows, device=device(problem.X))
+    outputs = evaluate(network, xp.take(problem.X, index, axis=0))
+    values = loss.loss.value(outputs, xp.take(loss.target, index, axis=0))
+    return float(xp.sum(xp.take(loss.weights, index, axis=0)[:, 0] * values))
+
+
+def content_folds(
+    X: Array, y: Array, folds: int, labels: Array | None, seed: int
+) -> NDArray[np.int64]:
+    """Return the fold (n,) of every sample, from the samples' own content.
+
+    Equal samples share a fold, so a weight of two is two copies and no copy is validated on its
+    twin; the order of the samples does not matter. With `labels` the folds are stratified.
+    """
+    salt = int(seed).to_bytes(8, "little")
+    rows = np.column_stack([to_numpy(X).astype(float), to_numpy(y).astype(float)])
+    keys = np.array([blake2b(row.tobytes(), key=salt, digest_size=8).digest() for row in rows])
+    result = np.empty(len(rows), dtype=np.int64)
+    strata = np.zeros(len(rows)) if labels is None else np.unique(labels, return_inverse=True)[1]
+    first = 0
+    for stratum in np.unique(strata):
+        members = np.flatnonzero(strata == stratum)
+        order = np.unique(keys[members], return_inverse=True)[1].ravel()
+        result[members] = (order + first) % folds
+        first += int(order.max()) + 1
+    return result
+
+
+__all__ = [
+    "Search",
+    "alpha_max",
+    "choose_alpha",
+    "content_folds",
+    "grid",
+    "interior_dual",
+    "null_model",
+    "path",
+]

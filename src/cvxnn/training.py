@@ -1,0 +1,247 @@
+"""From arrays and a user's words to a problem, and from a problem to a trained network."""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvxnn import memory
+from cvxnn.architectures import (
+    BY_NAME,
+    Architecture,
+    Network,
+    Problem,
+    assemble,
+    free_columns,
+)
+from cvxnn.arrays import Array, like, namespace
+from cvxnn.certificate import Certificate, Scope
+from cvxnn.errors import UnsupportedError
+from cvxnn.functions import (
+    CrossEntropy,
+    Hinge,
+    Huber,
+    Logistic,
+    Quantile,
+    SampleLoss,
+    Squared,
+    SquaredHinge,
+    mean_loss,
+)
+from cvxnn.gates import Gates, distinct, enumerate_patterns, from_generators, gaussian
+from cvxnn.gates.base import pattern_keys
+from cvxnn.path import interior_dual, null_model
+from cvxnn.program import Iterate, Program
+from cvxnn.solve import Progress, Solution, Solver, solve
+from cvxnn.solvers import ADMM, FISTA, Reference, WorkingSet
+
+LOSSES: dict[str, SampleLoss] = {
+    loss.name: loss
+    for loss in (
+        Squared(),
+        Huber(),
+        Quantile(),
+        Logistic(),
+        SquaredHinge(),
+        Hinge(),
+        CrossEntropy(),
+    )
+}
+SOLVERS: dict[str, Solver] = {
+    solver.name: solver for solver in (FISTA(), ADMM(), WorkingSet(), Reference())
+}
+GATES = ("sample", "enumerate")
+
+
+def named(what: str, value: Any, table: dict[str, Any], allowed: Iterable[str]) -> Any:
+    """Return `value` itself, or the entry of `table` that it names; ValueError for other names."""
+    if not isinstance(value, str):
+        return value
+    names = sorted(allowed)
+    if value not in names:
+        raise ValueError(f"{what} is {value!r}; expected one of {', '.join(map(repr, names))}")
+    return table[value]
+
+
+def architecture_of(value: str | Architecture) -> Architecture:
+    """Return the architecture that a user named or passed."""
+    architecture: Architecture = named("architecture", value, BY_NAME, BY_NAME)
+    return architecture
+
+
+def gates_of(
+    architecture: Architecture,
+    X: Array,
+    choice: str | Array,
+    n_gates: int,
+    rng: np.random.Generator,
+) -> tuple[Gates, Scope]:
+    """Return the gates that a user asked for, and what a bound over them speaks of.
+
+    `choice` is "sample", "enumerate" or an array of generators (p, d), d counting the bias. Only
+    a ReLU program on all patterns speaks of all networks.
+    """
+    features = architecture.features(X)
+    if not isinstance(choice, str):
+        return distinct_or_all(from_generators(features, choice)), Scope.GIVEN_GATES
+    if choice not in GATES:
+        raise ValueError(
+            f"gates is {choice!r}; expected 'sample', 'enumerate' or an array of generators"
+        )
+    if choice == "sample":
+        return gaussian(features, n_gates, rng), Scope.GIVEN_GATES
+    exact = architecture.name == "relu"
+    scope = Scope.ALL_NETWORKS if exact else Scope.GIVEN_GATES
+    return distinct_or_all(enumerate_patterns(features)), scope
+
+
+def distinct_or_all(gates: Gates) -> Gates:
+    """Return the distinct gates that are open somewhere; all of them if none is."""
+    kept = distinct(gates)
+    return kept if len(kept) else gates
+
+
+def problem_of(
+    architecture: Architecture,
+    X: Array,
+    target: Array,
+    weights: NDArray[np.float64],
+    loss: SampleLoss,
+    gates: Gates,
+    *,
+    scope: Scope,
+    intercept: bool,
+    skip: bool,
+) -> Problem:
+    """Return the problem at alpha = 1; `target` (n, c) in float64, positive `weights` (n,)."""
+    problem = assemble(
+        architecture,
+        X,
+        gates,
+        mean_loss(loss, target, weights),
+        1.0,
+        free=free_columns(X, intercept=intercept, skip=skip),
+        outputs=target.shape[1],
+        scope=scope,
+    )
+    program = problem.program
+    return replace(problem, program=replace(program, interior=interior_dual(program)))
+
+
+def solver_for(program: Program, choice: str | Solver) -> Solver:
+    """Return the solver that a user asked for; "auto" goes by loss and constraint.
+
+    Proximal gradient for smooth losses without cones, column generation over the gates with
+    cones, alternating directions for the rest.
+    """
+    if choice != "auto":
+        solver: Solver = named("solver", choice, SOLVERS, ["auto", *SOLVERS])
+        return solver
+    if program.constraint is not None:
+        return WorkingSet()
+    return FISTA() if math.isfinite(program.loss.smoothness) else ADMM()
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A network with its certificate, and the solution that it was read from."""
+
+    network: Network
+    certificate: Certificate
+    solution: Solution
+
+
+def train(
+    problem: Problem,
+    solver: Solver,
+    *,
+    start: Iterate | None = None,
+    tol: float = 1e-4,
+    max_iter: int = 20_000,
+    max_time: float | None = None,
+    callbacks: Iterable[Callable[[Progress], object]] = (),
+) -> Trained:
+    """Solve, read the network off the solution, and certify the network itself."""
+    solution = solve(
+        problem.working(),
+        solver,
+        start=start or null_start(problem),
+        tol=tol,
+        max_iter=max_iter,
+        max_time=max_time,
+        callbacks=callbacks,
+        judge=problem.judge,
+    )
+    network = problem.network(solution.iterate)
+    return Trained(network, problem.certificate(network, solution.certificate), solution)
+
+
+def null_start(problem: Problem) -> Iterate:
+    """Return the zero network with its best intercept and skip, where every run starts."""
+    xp, null = namespace(problem.X), null_model(problem.program)
+    blocks = xp.zeros(problem.program.lift.in_shape, dtype=xp.float64)
+    return null._replace(blocks=like(blocks, null.free), multiplier=None)
+
+
+def require_memory(architecture: Architecture, X: Array, p: int, outputs: int) -> None:
+    """Raise MemoryBudgetError, before anything is allocated, when a fit would not fit."""
+    n, d = X.shape
+    memory.require(memory.predict(architecture, n, d, p, outputs, X.dtype.itemsize))
+
+
+def positive_weights(weights: Any, n: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the sample weights (n,) and which are positive; the others take no part.
+
+    Raises ValueError for a wrong shape, for NaN, infinite or negative weights, and for all zero.
+    """
+    if weights is None:
+        return np.ones(n), np.ones(n, dtype=np.bool_)
+    values = np.asarray(weights, dtype=np.float64)
+    if values.ndim == 0:
+        values = np.full(n, float(values))
+    if values.shape != (n,):
+        raise ValueError(
+            f"sample_weight has shape {values.shape} but X has {n} rows; pass one weight per sample"
+        )
+    bad = ~np.isfinite(values) | (values < 0)
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise ValueError(
+            f"sample_weight[{row}] is {values[row]}; weights must be finite and at least 0"
+        )
+    if not (values > 0).any():
+        raise ValueError(
+            "sample_weight is zero for every sample; give some sample a positive weight"
+        )
+    return values, values > 0
+
+
+def fingerprint(X: Array, target: Array, weights: Array) -> str:
+    """Return a hash of the data, to tell other data apart; weights count up to a factor."""
+    digest = sha256(repr((X.shape, target.shape)).encode())
+    for part in (X, target, weights / weights.max()):
+        digest.update(np.ascontiguousarray(part, dtype=np.float64).data)
+    return digest.hexdigest()
+
+
+def complete(gates: Gates, features: Array) -> bool:
+    """Tell whether the gates hold every activation pattern of the data."""
+    every = distinct(enumerate_patterns(features))
+    return bool(np.isin(pattern_keys(every.masks), pattern_keys(gates.masks)).all())
+
+
+def on_device(x: Array, name: str | None) -> Array:
+    """Return `x` as it is, or as a torch tensor on the device of that name."""
+    if name is None:
+        return x
+    try:
+        import torch
+    except ImportError as error:
+        raise UnsupportedError(
+            f"device={name!r} needs torch, which is not installed; install cvxnn[torch]"
+        ) from error
+    return torch.asarray(x, device=name)

@@ -1,0 +1,265 @@
+"""Counts come from Cover's formula and from arrangements counted in the literature."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.optimize import linprog
+
+from cvxnn.gates import arrangement, cover_count, enumerate_patterns, incremental, masks_of, rays
+
+METHODS = ["rays", "incremental"]
+
+
+def gaussian(n, d):
+    return np.random.default_rng(100 * n + d).standard_normal((n, d))
+
+
+def with_ones(X):
+    return np.column_stack([X, np.ones(len(X))])
+
+
+def cube(values, k):
+    return np.array(list(itertools.product(values, repeat=k)), dtype=float)
+
+
+def differences(k):
+    return np.array([a - b for a, b in itertools.combinations(np.eye(k), 2)])
+
+
+def signed_roots(k):
+    pairs = list(itertools.combinations(np.eye(k), 2))
+    return np.array([*np.eye(k), *(a - b for a, b in pairs), *(a + b for a, b in pairs)])
+
+
+@st.composite
+def tied_matrices(draw, n=7, d=4):
+    """Small integers, with rows that are zero, repeated, scaled, reversed or sums of others."""
+    rows, columns = draw(st.integers(1, n)), draw(st.integers(1, d))
+    X = draw(arrays(np.float64, (rows, columns), elements=st.integers(-2, 2)))
+    for _ in range(draw(st.integers(0, 3))):
+        target, one, other = (draw(st.integers(0, rows - 1)) for _ in range(3))
+        X[target] = draw(st.integers(-3, 3)) * X[one] + draw(st.integers(-1, 1)) * X[other]
+    return X
+
+
+def realisable(X, mask):
+    """Is there a u with x.u > 0 on ones and x.u < 0 on zeros of the mask, zero rows being ones?"""
+    zero = ~X.any(axis=1)
+    if not mask[zero].all():
+        return False
+    signed = np.where(mask[:, None], X, -X)[~zero]
+    d = X.shape[1]
+    margin = linprog(
+        np.append(np.zeros(d), -1),
+        A_ub=np.column_stack([-signed, np.ones(len(signed))]),
+        b_ub=np.zeros(len(signed)),
+        bounds=[(-1, 1)] * d + [(None, 1)],
+    )
+    return margin.x[-1] > 1e-7
+
+
+def assert_generators_are_inside(gates, X):
+    np.testing.assert_array_equal(masks_of(gates.generators, X), gates.masks)
+    nonzero = X.any(axis=1)
+    units = X[nonzero] / np.linalg.norm(X[nonzero], axis=1, keepdims=True)
+    assert np.all(np.abs(gates.generators @ units.T) > 1e-12)
+    np.testing.assert_allclose(
+        np.linalg.norm(gates.generators, axis=1), 1.0 if nonzero.any() else 0.0
+    )
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("X", "count"),
+    [
+        pytest.param(gaussian(5, 3), 22, id="5 in R^3"),
+        pytest.param(gaussian(10, 3), 92, id="10 in R^3"),
+        pytest.param(gaussian(8, 4), 128, id="8 in R^4"),
+        pytest.param(gaussian(3, 5), 8, id="more features than samples"),
+        pytest.param(with_ones(gaussian(6, 1)), 12, id="one feature and a bias: 2n"),
+        pytest.param(with_ones(gaussian(7, 2)), 44, id="two features and a bias"),
+        pytest.param(gaussian(9, 2) @ gaussian(2, 6), 18, id="rank 2 in R^6"),
+        pytest.param(differences(4), math.factorial(4), id="braid 4: orderings"),
+        pytest.param(differences(5), math.factorial(5), id="braid 5: orderings"),
+        pytest.param(signed_roots(3), 2**3 * math.factorial(3), id="B3: signed orderings"),
+        pytest.param(signed_roots(4), 2**4 * math.factorial(4), id="B4: signed orderings"),
+        pytest.param(with_ones(cube([-1, 1], 3)), 104, id="threshold functions of 3 bits"),
+        pytest.param(with_ones(cube([0, 1], 4)), 1882, id="threshold functions of 4 bits"),
+        pytest.param(cube([0, 1], 3)[1:], 32, id="all-subsets arrangement of 3"),
+        pytest.param(cube([0, 1], 4)[1:], 370, id="all-subsets arrangement of 4"),
+    ],
+)
+def test_known_counts(X, count, method):
+    gates = enumerate_patterns(X, method=method)
+    assert len(gates) == count
+    assert len({mask.tobytes() for mask in gates.masks}) == count
+    assert_generators_are_inside(gates, X)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_worked_example(method):
+    gates = enumerate_patterns(np.array([[2, 2], [3, 3], [1, 0]]), method=method)
+    assert gates.masks.astype(int).tolist() == [[1, 1, 1], [1, 1, 0], [0, 0, 1], [0, 0, 0]]
+
+
+@settings(deadline=None, max_examples=200)
+@given(tied_matrices())
+def test_the_two_algorithms_agree_and_their_generators_are_inside(X):
+    by_rays, one_by_one = (enumerate_patterns(X, method=method) for method in METHODS)
+    np.testing.assert_array_equal(by_rays.masks, one_by_one.masks)
+    assert_generators_are_inside(by_rays, X)
+    assert_generators_are_inside(one_by_one, X)
+    assert len(by_rays) <= cover_count(len(X), np.linalg.matrix_rank(X))
+
+
+@settings(deadline=None, max_examples=20)
+@given(tied_matrices())
+def test_they_find_just_the_sign_vectors_that_linear_programs_find(X):
+    every = cube([True, False], len(X)).astype(bool)
+    expected = every[[realisable(X, mask) for mask in every]]
+    np.testing.assert_array_equal(enumerate_patterns(X).masks, expected)
+
+
+@settings(deadline=None, max_examples=50)
+@given(tied_matrices(n=6), st.randoms(use_true_random=False))
+def test_scales_of_rows_and_columns_change_no_pattern(X, random):
+    plain = enumerate_patterns(X)
+    for spread in (1, 12):
+        rows = np.array([10.0 ** random.uniform(-spread, spread) for _ in X])
+        columns = np.array([10.0 ** random.uniform(-spread, spread) for _ in X[0]])
+        scaled = rows[:, None] * X * columns
+        np.testing.assert_array_equal(enumerate_patterns(scaled).masks, plain.masks)
+
+
+@settings(deadline=None, max_examples=50)
+@given(tied_matrices(), st.integers(0, 99))
+def test_turning_or_mirroring_the_data_changes_the_patterns_accordingly(X, seed):
+    rng = np.random.default_rng(seed)
+    turn, _ = np.linalg.qr(rng.standard_normal((X.shape[1], X.shape[1])))
+    plain = {tuple(mask) for mask in enumerate_patterns(X).masks.tolist()}
+    assert {tuple(mask) for mask in enumerate_patterns(X @ turn).masks.tolist()} == plain
+    order = rng.permutation(len(X))
+    moved = {
+        tuple(mask) for mask in enumerate_patterns(X[order]).masks[:, np.argsort(order)].tolist()
+    }
+    assert moved == plain
+    zero = ~X.any(axis=1)
+    assert {tuple((~np.array(mask) | zero).tolist()) for mask in plain} == plain
+
+
+@pytest.mark.parametrize("X", [gaussian(40, 3), gaussian(14, 5), with_ones(cube(range(5), 2))])
+def test_larger_arrangements_agree(X):
+    by_rays, one_by_one = (enumerate_patterns(X, method=method) for method in METHODS)
+    np.testing.assert_array_equal(by_rays.masks, one_by_one.masks)
+    assert_generators_are_inside(by_rays, X)
+
+
+@pytest.mark.parametrize("n", [100, 300])
+def test_a_hundred_samples_and_more(n):
+    X = gaussian(n, 3)
+    gates = enumerate_patterns(X)
+    assert len(gates) == cover_count(n, 3) == {100: 9902, 300: 89_702}[n]
+    np.testing.assert_array_equal(masks_of(gates.generators, X), gates.masks)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_far_away_feature_is_no_obstacle(method):
+    """Seconds since 1970 and a bias: columns that are parallel to nine digits."""
+    gates = enumerate_patterns(with_ones(1.7e9 + np.arange(20.0)[:, None]), method=method)
+    assert len(gates) == 40
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("X", [np.zeros((3, 2)), np.ones((3, 0))])
+def test_without_a_hyperplane_there_is_one_pattern(X, method):
+    gates = enumerate_patterns(X, method=method)
+    assert gates.masks.tolist() == [[True, True, True]]
+    np.testing.assert_array_equal(gates.generators, np.zeros((1, X.shape[1])))
+
+
+def test_auto_turns_to_the_incremental_search_where_rays_are_many(monkeypatch):
+    X = gaussian(12, 10)
+    expected = enumerate_patterns(X, method="rays").masks
+    monkeypatch.setattr("cvxnn.gates.enumerate.RAY_WORK", 1000)
+    monkeypatch.setattr(rays, "half_cells", None)
+    np.testing.assert_array_equal(enumerate_patterns(X).masks, expected)
+
+
+def test_points_on_or_behind_a_wall_are_moved_and_impossible_cells_dropped(monkeypatch):
+    X = gaussian(6, 3)
+    expected = enumerate_patterns(X)
+    half_cells = rays.half_cells
+
+    def careless(normals):
+        sides, points = half_cells(normals)
+        every = cube([True, False], len(normals)).astype(bool)
+        impossible = [side for side in every if side[0] and side.tolist() not in sides.tolist()]
+        on_walls = points - (points @ normals[1:2].T) * normals[1:2]
+        return np.concatenate([sides, impossible]), np.concatenate(
+            [on_walls, np.ones((len(impossible), 3))]
+        )
+
+    monkeypatch.setattr(rays, "half_cells", careless)
+    found = enumerate_patterns(X, method="rays")
+    np.testing.assert_array_equal(found.masks, expected.masks)
+    assert_generators_are_inside(found, X)
+
+
+def test_a_linear_program_decides_where_least_squares_gives_up(monkeypatch):
+    X = with_ones(cube([-1, 0, 1], 2))
+    expected = enumerate_patterns(X, method="incremental").masks
+
+    def gives_up(*_):
+        raise RuntimeError("Maximum number of iterations reached.")
+
+    monkeypatch.setattr(arrangement, "nnls", gives_up)
+    np.testing.assert_array_equal(enumerate_patterns(X, method="incremental").masks, expected)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 12), st.integers(0, 12))
+def test_cover_count_is_the_formula(n, r):
+    formula = 2 * sum(math.comb(n - 1, k) for k in range(r)) if n and r else 1
+    assert cover_count(n, r) == formula
+
+
+def test_too_many_patterns_are_refused_with_the_count_the_limit_and_a_way_out():
+    X = gaussian(10, 3)
+    assert len(enumerate_patterns(X, limit=92)) == 92
+    with pytest.raises(ValueError, match=r'92 patterns and the limit is 91; .*gates="sample"'):
+        enumerate_patterns(X, limit=91)
+    assert len(enumerate_patterns(np.tile(X, (30, 1)), limit=92)) == 92
+    with pytest.raises(ValueError, match="about 1e90 patterns"):
+        enumerate_patterns(gaussian(300, 300))
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        (np.array([[1.0, np.nan]]), "NaN or infinite"),
+        (np.array([[1.0, -np.inf]]), "NaN or infinite"),
+        (np.ones((0, 2)), "at least one row"),
+        (np.ones(3), r"expected \(n, d\)"),
+    ],
+)
+def test_bad_data_are_refused(X, message):
+    with pytest.raises(ValueError, match=message):
+        enumerate_patterns(X)
+
+
+def test_an_unknown_method_is_refused():
+    with pytest.raises(ValueError, match="method is 'lp'; expected 'auto', 'rays' or"):
+        enumerate_patterns(np.ones((2, 2)), method="lp")
+
+
+def test_the_two_algorithms_are_independent(monkeypatch):
+    X = gaussian(5, 3)
+    for method, other in zip(METHODS, [incremental, rays], strict=True):
+        with monkeypatch.context() as patch:
+            patch.setattr(other, "half_cells", None)
+            assert len(enumerate_patterns(X, method=method)) == 22

@@ -1,0 +1,99 @@
+"""What the laws are tested on: one list per protocol."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from cvxnn.arrays import Array
+from cvxnn.functions import (
+    L1,
+    PSD,
+    ColumnNorm,
+    ConvexFunction,
+    CrossEntropy,
+    GroupNorm,
+    Hinge,
+    Huber,
+    Logistic,
+    Nonnegative,
+    Nuclear,
+    Quantile,
+    Ridge,
+    SampleLoss,
+    Separable,
+    Squared,
+    SquaredHinge,
+    Unpenalised,
+    mean_loss,
+)
+
+Cast = Callable[[np.ndarray], Array]
+"""Brings a NumPy array into the library and dtype under test."""
+
+# functions
+
+TARGETS = {
+    "real": np.array([[0.5, -1.0], [2.0, 0.0], [-0.25, 3.0], [1.0, 1.0]]),
+    "sign": np.array([[1.0, -1.0], [1.0, 1.0], [-1.0, -1.0], [-1.0, 1.0]]),
+    "one_hot": np.eye(3)[[0, 2, 1, 2]],
+}
+WEIGHTS = np.array([1.0, 2.0, 0.5, 1.5])
+
+SAMPLE_LOSSES: list[tuple[str, SampleLoss, str]] = [
+    ("squared", Squared(), "real"),
+    ("huber", Huber(), "real"),
+    ("huber_narrow", Huber(delta=0.3), "real"),
+    ("quantile", Quantile(level=0.8), "real"),
+    ("logistic", Logistic(), "sign"),
+    ("squared_hinge", SquaredHinge(), "sign"),
+    ("hinge", Hinge(), "sign"),
+    ("cross_entropy", CrossEntropy(), "one_hot"),
+]
+"""Name, loss and the kind of target it takes."""
+
+
+class FunctionInstance(NamedTuple):
+    """A function under test; `shape` is that of its argument."""
+
+    name: str
+    shape: tuple[int, ...]
+    make: Callable[[Cast], ConvexFunction]
+
+
+def _mean(name: str, loss: SampleLoss, kind: str) -> FunctionInstance:
+    target = TARGETS[kind]
+    return FunctionInstance(name, target.shape, lambda cast: mean_loss(loss, cast(target), WEIGHTS))
+
+
+LOSSES = [_mean(*row) for row in SAMPLE_LOSSES]
+
+NORMS = [
+    FunctionInstance("group_norm", (3, 4), lambda cast: GroupNorm(alpha=0.7)),
+    FunctionInstance("group_norm_matrices", (3, 2, 3), lambda cast: GroupNorm(alpha=1.3)),
+    FunctionInstance("column_norm", (3, 2, 3), lambda cast: ColumnNorm(alpha=0.7)),
+    FunctionInstance("nuclear_tall", (2, 3, 2), lambda cast: Nuclear(alpha=0.7)),
+    FunctionInstance("nuclear_wide", (2, 2, 3), lambda cast: Nuclear(alpha=1.3)),
+    FunctionInstance("l1", (3, 2, 2), lambda cast: L1(alpha=0.7)),
+]
+
+PENALTIES = [
+    *NORMS,
+    FunctionInstance("ridge", (3, 2, 2), lambda cast: Ridge(alpha=0.7)),
+    FunctionInstance("unpenalised", (3, 2), lambda cast: Unpenalised()),
+    FunctionInstance(
+        "separable",
+        (13,),
+        lambda cast: Separable(
+            (GroupNorm(alpha=0.7), Unpenalised(), Ridge(alpha=2.0), Nuclear(alpha=0.4)),
+            ((2, 2), (1, 2), (3, 1), (1, 2, 2)),
+        ),
+    ),
+]
+
+CONES = [
+    FunctionInstance("nonnegative", (3, 4), lambda cast: Nonnegative()),
+    FunctionInstance("psd", (2, 3, 3), lambda cast: PSD()),
+]
+
+FUNCTIONS = [*LOSSES, *PENALTIES, *CONES]
