@@ -1,10 +1,15 @@
 """Two-layer neural networks trained to certified global optimality."""
 
-from cvxnn.architectures import GatedReLU, ReLU
-from cvxnn.certificate import Certificate, Exactness, Scope, Verification, verify
-from cvxnn.estimators import ConvexClassifier, ConvexRegressor
-from cvxnn.gates import enumerate_patterns
-from cvxnn.solve import Solution, Status
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cvxnn.architectures import GatedReLU, ReLU
+    from cvxnn.certificate import Certificate, Exactness, Scope, Verification, verify
+    from cvxnn.estimators import ConvexClassifier, ConvexRegressor
+    from cvxnn.files import load, save
+    from cvxnn.gates import enumerate_patterns
+    from cvxnn.solve import Solution, Status
 
 __version__ = "0.1.0"
 
@@ -20,5 +25,27 @@ __all__ = [
     "Status",
     "Verification",
     "enumerate_patterns",
+    "load",
+    "save",
     "verify",
 ]
+
+_NAMES = {
+    "architectures": ("GatedReLU", "ReLU"),
+    "certificate": ("Certificate", "Exactness", "Scope", "Verification", "verify"),
+    "estimators": ("ConvexClassifier", "ConvexRegressor"),
+    "files": ("load", "save"),
+    "gates": ("enumerate_patterns",),
+    "solve": ("Solution", "Status"),
+}
+_HOMES = {name: f"cvxnn.{home}" for home, names in _NAMES.items() for name in names}
+
+if not TYPE_CHECKING:  # names come when they are used: `cvxnn --help` waits for no scikit-learn
+
+    def __getattr__(name):
+        if name not in _HOMES:
+            raise AttributeError(f"module 'cvxnn' has no attribute {name!r}")
+        return getattr(import_module(_HOMES[name]), name)
+
+    def __dir__():
+        return [*__all__, "__version__"]

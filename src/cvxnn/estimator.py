@@ -58,19 +58,19 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     def _fit(self, X: Any, target: Floats, weights: Any, labels: Any) -> None:
         begin = time.perf_counter()
-        n = X.shape[0]
-        weights, keep = training.positive_weights(weights, n)
+        weights, _ = training.positive_weights(weights, X.shape[0])
         architecture = training.architecture_of(self.architecture)
         loss = self._loss(target.shape[1])
         training.require_memory(architecture, X, self._gate_count(), target.shape[1])
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        kept = training.on_device(X[keep], self.device)
-        gates, scope = self._gates(architecture, kept, seed)
+        samples = training.distinct_samples(X, target, weights)
+        rows = training.on_device(X[samples.index], self.device)
+        gates, scope = self._gates(architecture, rows, seed)
         problem = training.problem_of(
             architecture,
-            kept,
-            training.on_device(target[keep], self.device),
-            weights[keep],
+            rows,
+            training.on_device(target[samples.index], self.device),
+            samples.weights,
             loss,
             gates,
             scope=scope,
@@ -79,7 +79,8 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         )
         solver = training.solver_for(problem.program, self.solver)
         self.alpha_max_ = alpha_max(problem)
-        self.alpha_ = self._alpha(problem, solver, labels, keep, seed)
+        strata = None if labels is None else labels[samples.index]
+        self.alpha_ = self._alpha(problem, solver, strata, seed)
         problem = problem.at(self.alpha_)
         trained = training.train(
             problem,
@@ -95,7 +96,7 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             {name: to_numpy(value) for name, value in trained.network.parameters().items()}
         )
         self.certificate_, self.solution_ = trained.certificate, trained.solution
-        self.dual_ = to_numpy(trained.solution.iterate.dual)
+        self.dual_ = samples.spread(to_numpy(trained.solution.iterate.dual))
         self.n_iter_ = max(1, trained.solution.iterations)
         self.fingerprint_ = training.fingerprint(X, target, weights)
         self._n_features_out = self.network_.n_neurons
@@ -123,13 +124,11 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         blocks = self.solution_.iterate.blocks
         return start._replace(blocks=blocks) if blocks.shape == start.blocks.shape else None
 
-    def _alpha(
-        self, problem: Problem, solver: Solver, labels: Any, keep: NDArray[np.bool_], seed: int
-    ) -> float:
+    def _alpha(self, problem: Problem, solver: Solver, strata: Any, seed: int) -> float:
         if isinstance(self.alpha, str):
             if self.alpha != "auto":
                 raise ValueError(f"alpha is {self.alpha!r}; expected 'auto' or a positive number")
-            return self._validated_alpha(problem, solver, labels, keep, seed)
+            return self._validated_alpha(problem, solver, strata, seed)
         if not (np.isreal(self.alpha) and 0 < self.alpha < np.inf):
             raise ValueError(f"alpha is {self.alpha!r}; expected 'auto' or a positive number")
         if self.alpha >= self.alpha_max_ * (1 + 1e-12):
@@ -142,10 +141,9 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         return float(self.alpha)
 
     def _validated_alpha(
-        self, problem: Problem, solver: Solver, labels: Any, keep: NDArray[np.bool_], seed: int
+        self, problem: Problem, solver: Solver, strata: Any, seed: int
     ) -> float:
         X, y = to_numpy(problem.X), to_numpy(problem.program.loss.target)
-        strata = None if labels is None else labels[keep]
         groups = content_folds(X, y, Search.folds, strata, seed)
         if len(np.unique(groups)) < 2:
             raise ValueError(
@@ -208,7 +206,7 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             claim=self.certificate_,
             program=problem.program,
             objective=problem.objective(self.network_),
-            dual=self.dual_,
+            dual=self.dual_[keep],
             objections=tuple(objections),
         )
 

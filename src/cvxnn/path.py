@@ -29,8 +29,7 @@ _INTERIOR: dict[str, SampleLoss] = {
 
 def null_model(program: Program) -> Iterate:
     """Return the best iterate without blocks: the intercept and the linear skip alone."""
-    xp, columns = namespace(program.free), program.free
-    none = xp.zeros((0,), dtype=xp.int64, device=device(columns))
+    none = np.zeros(0, dtype=np.int64)
     return solve(restrict(program, none), ADMM(), tol=1e-10, max_iter=5000).iterate
 
 
@@ -147,23 +146,31 @@ def _held_out(problem: Problem, network: Any, rows: NDArray[np.int64]) -> float:
     return float(xp.sum(xp.take(loss.weights, index, axis=0)[:, 0] * values))
 
 
+def row_keys(X: Array, y: Array, salt: bytes = b"") -> NDArray[np.bytes_]:
+    """Return one key (n,) per row of (X, y): equal rows have equal keys, and keys have an order."""
+    X, y = to_numpy(X), to_numpy(y)
+    keys = (
+        blake2b((x + 0.0).tobytes() + (t + 0.0).tobytes(), key=salt, digest_size=15).hexdigest()
+        for x, t in zip(X, y, strict=True)
+    )
+    return np.array(list(keys), dtype="S30")
+
+
 def content_folds(
     X: Array, y: Array, folds: int, labels: Array | None, seed: int
 ) -> NDArray[np.int64]:
     """Return the fold (n,) of every sample, from the samples' own content.
 
-    Equal samples share a fold, so a weight of two is two copies and no copy is validated on its
-    twin; the order of the samples does not matter. With `labels` the folds are stratified.
+    Equal samples share a fold, and the order of the samples does not matter. With `labels` the
+    folds are stratified.
     """
-    salt = int(seed).to_bytes(8, "little")
-    rows = np.column_stack([to_numpy(X).astype(float), to_numpy(y).astype(float)])
-    keys = np.array([blake2b(row.tobytes(), key=salt, digest_size=8).digest() for row in rows])
-    result = np.empty(len(rows), dtype=np.int64)
-    strata = np.zeros(len(rows)) if labels is None else np.unique(labels, return_inverse=True)[1]
+    keys = row_keys(X, y, int(seed).to_bytes(8, "little"))
+    result = np.empty(len(keys), dtype=np.int64)
+    strata = np.zeros(len(keys)) if labels is None else labels
     first = 0
     for stratum in np.unique(strata):
         members = np.flatnonzero(strata == stratum)
-        order = np.unique(keys[members], return_inverse=True)[1].ravel()
+        order = np.unique(keys[members], return_inverse=True)[1]
         result[members] = (order + first) % folds
         first += int(order.max()) + 1
     return result
@@ -178,4 +185,5 @@ __all__ = [
     "interior_dual",
     "null_model",
     "path",
+    "row_keys",
 ]

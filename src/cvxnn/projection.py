@@ -1,11 +1,16 @@
 """Projection onto the cones of activation patterns, and the dual norms that it gives."""
 
 import numpy as np
-from scipy.optimize import nnls
+from numpy.typing import NDArray
 
 from cvxnn.arrays import Array, like, namespace, spectral_norm, to_numpy
 from cvxnn.program import Constraint, Program
 
+Floats = NDArray[np.float64]
+Faces = NDArray[np.int64]
+
+_CLOSE = 1e-12
+"""How far behind a face, relative to its length, a projected point may be left by rounding."""
 _ROUNDS = 60
 """Accelerated steps on all blocks at once, before any block is projected exactly."""
 
@@ -13,26 +18,78 @@ _ROUNDS = 60
 def project_onto_cone(rows: Array, vectors: Array) -> Array:
     """Return the projections of the columns of `vectors` (d, c) onto {u : rows u >= 0}.
 
-    By Moreau the projection of g is g + rows' m with m >= 0 minimising its length, a nonnegative
-    least squares problem [Lawson1974]. Every such m bounds the maximum of <g, u> over the unit
-    vectors of the cone from above, so an inexact m is weaker but never wrong.
+    Every result is g + rows' m for some m >= 0, so that its length bounds the maximum of <g, u>
+    over the unit vectors of the cone from above, even where rounding keeps it off the cone.
     """
-    matrix, columns = to_numpy(rows).astype(float), to_numpy(vectors).astype(float)
-    lengths = np.linalg.norm(matrix, axis=1)
-    matrix = matrix[lengths > 0] / lengths[lengths > 0, None]
-    projected = columns.copy()
-    for k, g in enumerate(columns.T):
-        size = np.linalg.norm(g)
-        if size > 0 and len(matrix) and (matrix @ g).min() < 0:
-            projected[:, k] = g + size * (matrix.T @ _shortest(matrix, g / size))
-    return like(projected, vectors)
+    host, unit = to_numpy(vectors).astype(float), unit_rows(rows)
+    none = np.zeros(0, dtype=np.int64)
+    projected = [nearest(unit, column, none)[0] for column in host.T]
+    return like(np.stack(projected, axis=1), vectors)
 
 
-def _shortest(matrix: Array, g: Array) -> Array:
+def unit_rows(rows: Array) -> Floats:
+    """Return the rows that are not zero, each of unit norm."""
+    host = to_numpy(rows).astype(float)
+    lengths = np.linalg.norm(host, axis=1)
+    return host[lengths > 0] / lengths[lengths > 0, None]
+
+
+def nearest(rows: Floats, g: Floats, faces: Faces) -> tuple[Floats, Faces]:
+    """Return the point of {u : rows u >= 0} nearest to `g` (d,), and the faces that it lies on.
+
+    `rows` have unit norm; `faces` is a guess, often the answer to a nearby `g`. By Moreau the
+    point is g + rows' m with m >= 0 minimising its length: nonnegative least squares by active
+    sets [Lawson1974], whose length falls with every face that is added, so that it ends.
+    """
+    size = float(np.linalg.norm(g))
+    faces, weights = _drop_negative(rows, g, faces)
+    for _ in range(10 * len(g) + 10):
+        point = g + weights @ rows[faces]
+        slack = rows @ point
+        worst = int(slack.argmin()) if len(slack) else 0
+        if not len(slack) or slack[worst] >= -_CLOSE * size:
+            return point, faces
+        if worst in faces:  # rounding: the face is there, and the point is still behind it
+            break
+        faces, weights = _add(rows, g, np.append(faces, worst), np.append(weights, 0.0))
+    return point, faces
+
+
+def inside(rows: Floats, point: Floats) -> Floats:
+    """Return the point if it is in {u : rows u >= 0} up to rounding, else the apex."""
+    behind = -float((rows @ point).min(initial=0.0))
+    return point if behind <= 1e-9 * float(np.linalg.norm(point)) else np.zeros_like(point)
+
+
+def _weights(rows: Floats, g: Floats, faces: Faces) -> Floats:
+    normals = rows[faces]
     try:
-        return nnls(matrix.T, -g, maxiter=30 * len(matrix))[0]
-    except RuntimeError:  # cycling on degenerate rows: the zero multiplier is valid, only weaker
-        return np.zeros(len(matrix))
+        return np.linalg.solve(normals @ normals.T, -normals @ g)
+    except np.linalg.LinAlgError:  # parallel faces
+        return np.linalg.lstsq(normals.T, -g)[0]
+
+
+def _drop_negative(rows: Floats, g: Floats, faces: Faces) -> tuple[Faces, Floats]:
+    weights = _weights(rows, g, faces)
+    while len(weights) and weights.min() < 0:
+        faces = np.delete(faces, int(weights.argmin()))
+        weights = _weights(rows, g, faces)
+    return faces, weights
+
+
+def _add(rows: Floats, g: Floats, faces: Faces, feasible: Floats) -> tuple[Faces, Floats]:
+    """Move from feasible weights to the best ones on `faces`, dropping those that reach zero."""
+    while True:
+        weights = _weights(rows, g, faces)
+        below = weights <= 0
+        if not below.any():
+            return faces, weights
+        share = (feasible[below] / (feasible[below] - weights[below])).min(initial=1.0)
+        feasible = feasible + share * (weights - feasible)
+        kept = feasible > 1e-14 * feasible.max(initial=0.0)
+        if kept.all():
+            kept[int(np.where(below, weights, np.inf).argmin())] = False
+        faces, feasible = faces[kept], feasible[kept]
 
 
 def shorten(constraint: Constraint, g: Array, start: Array | None = None) -> Array:
@@ -112,12 +169,9 @@ def inside_cones(program: Program, blocks: Array) -> Array:
     """Return the blocks, each projected onto its cone; without a constraint, as they are."""
     if program.constraint is None or blocks.shape[0] == 0:
         return blocks
-    xp = namespace(blocks)
-    active = to_numpy(xp.any(blocks != 0, axis=(1, 2)))
-    projected = [
-        project_onto_cone(program.constraint.map.rows(i), blocks[i, :, :])
-        if active[i]
-        else blocks[i, :, :]
-        for i in range(blocks.shape[0])
-    ]
-    return xp.stack(projected, axis=0)
+    result = to_numpy(blocks).copy()
+    for block in np.flatnonzero(result.any(axis=(1, 2))):
+        rows = unit_rows(program.constraint.map.rows(int(block)))
+        projected = project_onto_cone(rows, result[block])
+        result[block] = np.stack([inside(rows, column) for column in projected.T], axis=1)
+    return like(result, blocks)

@@ -34,7 +34,7 @@ from cvxnn.functions import (
 )
 from cvxnn.gates import Gates, distinct, enumerate_patterns, from_generators, gaussian
 from cvxnn.gates.base import pattern_keys
-from cvxnn.path import interior_dual, null_model
+from cvxnn.path import interior_dual, null_model, row_keys
 from cvxnn.program import Iterate, Program
 from cvxnn.solve import Progress, Solution, Solver, solve
 from cvxnn.solvers import ADMM, FISTA, Reference, WorkingSet
@@ -218,6 +218,38 @@ def positive_weights(weights: Any, n: int) -> tuple[NDArray[np.float64], NDArray
             "sample_weight is zero for every sample; give some sample a positive weight"
         )
     return values, values > 0
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """The distinct samples of a data set, in an order of their own, with their total weights."""
+
+    index: NDArray[np.int64]
+    """(k,): one row of the data for each distinct sample."""
+    weights: NDArray[np.float64]
+    """(k,)."""
+    owner: NDArray[np.int64]
+    """(n,): which distinct sample a row is; -1 where the row has no weight."""
+    share: NDArray[np.float64]
+    """(n,): the row's part of that sample's weight."""
+
+    def spread(self, dual: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the dual vector (n, c) of all rows from that of the distinct samples (k, c)."""
+        return self.share[:, None] * dual[self.owner]
+
+
+def distinct_samples(X: Array, target: Array, weights: NDArray[np.float64]) -> Samples:
+    """Merge equal rows of (X, target), sort by content, and leave out rows without weight.
+
+    So a weight of two is two copies to the last bit, and the order of the rows does not matter.
+    """
+    keys = row_keys(X, target)
+    kept = np.flatnonzero(weights > 0)
+    _, first, inverse = np.unique(keys[kept], return_index=True, return_inverse=True)
+    totals = np.bincount(inverse, weights[kept])
+    owner, share = np.full(len(weights), -1), np.zeros(len(weights))
+    owner[kept], share[kept] = inverse, weights[kept] / totals[inverse]
+    return Samples(kept[first], totals, owner, share)
 
 
 def fingerprint(X: Array, target: Array, weights: Array) -> str:

@@ -66,6 +66,26 @@ def test_value_and_gradient_are_those_of_torch(loss: SampleLoss, kind: str) -> N
         torch.testing.assert_close(loss.gradient(plain, y), f.grad)
 
 
+@pytest.mark.parametrize(
+    ("loss", "f", "y"),
+    [
+        (Squared(), [3.0], [1.0]),
+        (Logistic(), [0.0], [1.0]),
+        (SquaredHinge(), [-1.0], [1.0]),
+        (Huber(delta=0.1), [2.0], [2.0]),
+        (CrossEntropy(), [0.0, 0.0, -60.0], [0.0, 0.0, 1.0]),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_smoothness_is_attained(loss: SampleLoss, f: list[float], y: list[float]) -> None:
+    """No smaller constant would do: it is the largest curvature at the worst point."""
+    at, target, nudge = np.array([f]), np.array([y]), 1e-5 * np.eye(len(f))
+    hessian = [
+        (loss.gradient(at + e, target)[0] - loss.gradient(at - e, target)[0]) / 2e-5 for e in nudge
+    ]
+    assert np.linalg.eigvalsh(hessian)[-1] == pytest.approx(loss.smoothness, rel=1e-8)
+
+
 def _shares(loss: SampleLoss, f: np.ndarray, y: np.ndarray) -> np.ndarray:
     """A point within the conjugate's domain: a mixture of gradients."""
     mean = sum(loss.gradient(f + shift, y) for shift in (-3.0 * y, 0.0 * y, 2.0 * y)) / 3

@@ -129,9 +129,11 @@ def test_they_find_just_the_sign_vectors_that_linear_programs_find(X):
 @given(tied_matrices(n=6), st.randoms(use_true_random=False))
 def test_scales_of_rows_and_columns_change_no_pattern(X, random):
     plain = enumerate_patterns(X)
-    for spread in (1, 12):
-        rows = np.array([10.0 ** random.uniform(-spread, spread) for _ in X])
-        columns = np.array([10.0 ** random.uniform(-spread, spread) for _ in X[0]])
+    for decades in ((1, 1), (12, 0), (0, 12), (100, 0), (1.5, 1.5)):
+        rows, columns = (
+            10.0 ** np.array([random.uniform(-spread, spread) for _ in range(size)])
+            for spread, size in zip(decades, X.shape, strict=True)
+        )
         scaled = rows[:, None] * X * columns
         np.testing.assert_array_equal(enumerate_patterns(scaled).masks, plain.masks)
 
@@ -168,10 +170,21 @@ def test_a_hundred_samples_and_more(n):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_far_away_feature_is_no_obstacle(method):
-    """Seconds since 1970 and a bias: columns that are parallel to nine digits."""
-    gates = enumerate_patterns(with_ones(1.7e9 + np.arange(20.0)[:, None]), method=method)
-    assert len(gates) == 40
+@pytest.mark.parametrize(
+    "feature",
+    [
+        pytest.param(1.7e9 + np.arange(20.0), id="parallel to the bias to nine digits"),
+        pytest.param(np.append(1e6 + np.arange(19.0), 0), id="large, with a zero"),
+        pytest.param(1e-9 * np.arange(20.0), id="tiny, with a zero"),
+    ],
+)
+def test_a_feature_in_awkward_units_is_no_obstacle(feature, method):
+    assert len(enumerate_patterns(with_ones(feature[:, None]), method=method)) == 40
+
+
+def test_rounding_in_place_of_zeros_makes_no_cells():
+    X = np.array([[1.0, 1e-17], [1.0, 2e-17], [-3e-17, 1.0], [1.0, 1.0]])
+    np.testing.assert_array_equal(enumerate_patterns(X).masks, enumerate_patterns(X.round()).masks)
 
 
 @pytest.mark.parametrize("method", METHODS)

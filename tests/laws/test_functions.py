@@ -13,11 +13,14 @@ from tests.instances import CONES, FUNCTIONS, LOSSES, NORMS, PENALTIES, Function
 from cvxnn.arrays import Array
 
 STEPS = st.floats(-3, 3).map(lambda power: 10.0**power)
+ENTRIES = st.floats(-4, 4, width=32).map(lambda x: x if abs(x) > 1e-6 else 0.0)
+"""Exact in either dtype, and 0 or large enough that no square underflows beside another."""
 DTYPES = st.sampled_from([np.float64, np.float32])
 SMOOTH = [one for one in FUNCTIONS if one.make(np.asarray).smoothness < math.inf]
 KINKED = [one for one in [*LOSSES, *NORMS] if one.make(np.asarray).smoothness == math.inf]
 
 laws = settings(max_examples=10, deadline=None)
+few = settings(max_examples=3, deadline=None)
 
 
 def every(instances: list[FunctionInstance]) -> pytest.MarkDecorator:
@@ -37,10 +40,8 @@ class Bench:
         return self.backend.asarray(x.astype(self.dtype))
 
     def point(self) -> Array:
-        entries = st.floats(-4, 4, width=32, allow_subnormal=False)
-        return self.cast(
-            self.data.draw(hnp.arrays(np.float64, self.instance.shape, elements=entries))
-        )
+        points = hnp.arrays(np.float64, self.instance.shape, elements=ENTRIES)
+        return self.cast(self.data.draw(points))
 
     def step(self) -> float:
         return self.data.draw(STEPS, label="step")
@@ -90,7 +91,7 @@ def test_prox_is_firmly_nonexpansive(
     x, step = bench.point(), bench.step()
     y = bench.near(x)
     move = bench.function.prox(x, step) - bench.function.prox(y, step)
-    assert square(move) <= dot(move, x - y) + 100 * bench.eps * (square(x) + square(y))
+    assert square(move) <= dot(move, x - y) + 100 * bench.eps * (1 + square(x) + square(y))
 
 
 @every(SMOOTH)
@@ -115,11 +116,11 @@ def test_moreau(backend: Backend, instance: FunctionInstance, data: st.DataObjec
     bench = Bench(backend, instance, data)
     x, step = bench.point(), bench.step()
     best = bench.function.prox(x, step)
-    noise = 100 * bench.eps * (1 + 1 / step) * 10  # the domain's edge is where the quotient is
-    slope = (x - best) / step * max(0.0, 1 - noise)
-    size = 1 + bench.function.value(best) + square(best)
+    noise = 1000 * bench.eps * (1 + 1 / step)
+    slope = (x - best) / step * max(0.0, 1 - noise)  # the quotient may lie just outside the domain
     total = bench.function.value(best) + bench.function.conjugate(slope)
-    assert total == pytest.approx(dot(best, slope), abs=100 * bench.eps * size + noise * size)
+    size = 1 + bench.function.value(best) + square(best)
+    assert total == pytest.approx(dot(best, slope), abs=2 * noise * size)
 
 
 @every(FUNCTIONS)
@@ -173,8 +174,8 @@ def test_smoothness_bounds_the_gradient(
 @given(data=st.data())
 def test_gradient_matches_differences(instance: FunctionInstance, data: st.DataObject) -> None:
     function = instance.make(np.asarray)
-    entries = hnp.arrays(np.float64, instance.shape, elements=st.floats(-4, 4, width=32))
-    x, direction = data.draw(entries), data.draw(entries)
+    points = hnp.arrays(np.float64, instance.shape, elements=ENTRIES)
+    x, direction = data.draw(points), data.draw(points)
     step = 1e-5
     ahead, behind = function.value(x + step * direction), function.value(x - step * direction)
     slope = dot(function.gradient(x), direction)
@@ -239,7 +240,7 @@ def test_projection_splits_a_point(
 
 
 @every(FUNCTIONS)
-@laws
+@few
 @given(data=st.data())
 def test_library_and_dtype_are_kept(
     backend: Backend, instance: FunctionInstance, data: st.DataObject
@@ -255,7 +256,7 @@ def test_library_and_dtype_are_kept(
 
 
 @every(PENALTIES)
-@laws
+@few
 @given(data=st.data())
 def test_polar_and_direction_keep_library_and_dtype(
     backend: Backend, instance: FunctionInstance, data: st.DataObject

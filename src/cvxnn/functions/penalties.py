@@ -7,7 +7,9 @@ For a norm the conjugate is the indicator of the dual ball, `polar` the dual nor
 import math
 from dataclasses import dataclass
 
-from cvxnn.arrays import Array, block_norms, namespace
+import numpy as np
+
+from cvxnn.arrays import Array, block_norms, device, namespace, to_numpy
 
 SLACK = 8.0
 """How many units in the last place a polar may exceed 1 before the conjugate is infinite."""
@@ -130,9 +132,17 @@ class Nuclear:
         return self.alpha * (left * namespace(x).sign(sizes)) @ right
 
     def prox(self, x: Array, step: float) -> Array:
-        """Take step alpha off every singular value, down to 0."""
-        left, sizes, right = _svd(x)
-        return (left * namespace(x).clip(sizes - step * self.alpha, min=0.0)) @ right
+        """Shrink the singular values; blocks of Frobenius norm below the threshold are zero."""
+        xp, floor = namespace(x), step * self.alpha
+        alive = np.flatnonzero(to_numpy(block_norms(x))[:, 0, 0] > floor)
+        index = xp.asarray(alive, device=device(x))
+        left, sizes, right = _svd(xp.take(x, index, axis=0))
+        shrunk = (left * xp.clip(sizes - floor, min=0.0)) @ right
+        place = np.zeros(x.shape[0], dtype=np.int64)
+        place[alive] = 1 + np.arange(len(alive))
+        zero = xp.zeros((1, *x.shape[1:]), dtype=x.dtype, device=device(x))
+        padded = xp.concat([zero, shrunk], axis=0)
+        return xp.take(padded, xp.asarray(place, device=device(x)), axis=0)
 
     def conjugate(self, v: Array) -> float:
         """Return 0 where no singular value exceeds alpha, `inf` otherwise."""

@@ -9,11 +9,12 @@ from scipy.optimize import linprog, nnls
 
 from cvxnn.gates.base import Floats, Masks
 
-TOLERANCE = 1e-9
-"""Unit normals this close are one hyperplane; a cell with no ball this large is not a cell."""
+TOLERANCE = 1e-11
+"""Unit normals this close are one hyperplane, a cell with no ball this large is not a cell, and
+singular values below this fraction of the largest are rounding and no directions."""
 
-RANK_TOLERANCE = 1e-10
-"""Singular values below this fraction of the largest are rounding, not directions."""
+MINOR = 1e-4
+"""An entry below this fraction of the largest in its row and in its column has no say in scales."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,14 +42,13 @@ def arrange(rows: Floats) -> Arrangement:
     """Return the arrangement of finite `rows` (n, d), whatever the scales of rows and columns.
 
     Scaling a row by a positive number or changing the basis of R^d changes no pattern. So rows and
-    columns are scaled to a largest entry of 1, and the left singular vectors, which are the rows in
-    the basis that whitens them, take the place of the rows.
+    columns are balanced first, and the left singular vectors, which are the rows in the basis that
+    whitens them, take the place of the rows.
     """
-    scaled = over_peaks(rows, axis=1)
-    peaks = np.max(np.abs(scaled), axis=0, initial=0)
-    columns = np.where(peaks > 0, peaks, 1)
-    left, values, right = np.linalg.svd(scaled / columns, full_matrices=False)
-    rank = int(np.sum(values > RANK_TOLERANCE * np.max(values, initial=0)))
+    down, across = _exponents(np.abs(rows))
+    scaled = over_peaks(np.ldexp(rows, -(down[:, None] + across)), axis=1)
+    left, values, right = np.linalg.svd(scaled, full_matrices=False)
+    rank = int(np.sum(values > TOLERANCE * np.max(values, initial=0)))
     nonzero = np.flatnonzero(scaled.any(axis=1))
     units = left[nonzero, :rank]
     units = units / np.linalg.norm(units, axis=1, keepdims=True)
@@ -58,8 +58,31 @@ def arrange(rows: Floats) -> Arrangement:
     owner[nonzero] = compact
     along = np.zeros(len(rows), dtype=np.bool_)
     along[nonzero] = np.sum(units * units[first], axis=1) > 0
-    lift = (right[:rank] / values[:rank, None] / columns).T
+    whiten = (right[:rank] / values[:rank, None]).T
+    # Only the direction of a lifted point counts, so the shift is one that cannot overflow.
+    lift = np.ldexp(whiten, np.min(across, initial=0) - across[:, None])
     return Arrangement(units[kept], owner, along, lift)
+
+
+def _exponents(sizes: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return integers a_i, b_j for which 2^-a_i 2^-b_j sizes_ij are close to 1, in least squares.
+
+    The squares are those of log2(sizes_ij) - a_i - b_j [CurtisReid1972], over the entries that are
+    not zero nor minor both in their row and in their column, as rounding is. The a_i are
+    eliminated and the b_j solve the normal equations.
+    """
+    if sizes.shape[1] > sizes.shape[0]:
+        across, down = _exponents(sizes.T)
+        return down, across
+    peaks = [np.max(sizes, axis=axis, keepdims=True, initial=0) for axis in (0, 1)]
+    counts = (sizes > MINOR * np.minimum(*np.broadcast_arrays(*peaks))).astype(np.float64)
+    logs = np.log2(sizes, where=counts > 0, out=np.zeros_like(sizes))
+    share = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    means = np.sum(share * logs, axis=1)
+    normal = np.diag(counts.sum(axis=0)) - counts.T @ share
+    across = np.linalg.lstsq(normal, np.sum(logs, axis=0) - counts.T @ means)[0]
+    down = means - share @ across
+    return np.rint(down).astype(np.intp), np.rint(across).astype(np.intp)
 
 
 def over_peaks(rows: Floats, axis: int) -> Floats:
@@ -95,23 +118,28 @@ def _first_parallel(units: Floats) -> NDArray[np.intp]:
 def interior(inward: Floats) -> Floats | None:
     """Return a unit w with a_k . w > TOLERANCE for every unit row of `inward` (k, r), or None.
 
-    The best w points at the point of the rows' convex hull nearest to zero, which non-negative
-    least squares [Lawson1974] finds: min |[A' ; 1'] z - (0, 1)| over z >= 0 gives w = A'z. The answer proves
-    itself, by w or by A'z = 0 (Gordan); where rounding leaves it open, a linear program decides.
+    The w of largest margin points at the point of the rows' convex hull nearest to zero, which
+    non-negative least squares finds [Lawson1974]: min |[A' ; 1'] z - (0, 1)| over z >= 0. Rows
+    with z_k > 0 have equal margins, and solving for these is exact even in a thin cell. The answer
+    proves itself, by w or by A'z = 0 (Gordan); where rounding leaves it open, a linear program
+    decides.
     """
     count, rank = inward.shape
-    system = np.vstack([inward.T, np.ones(count)])
     try:
-        weights, _ = nnls(system, np.append(np.zeros(rank), 1.0))
+        weights, _ = nnls(np.vstack([inward.T, np.ones(count)]), np.append(np.zeros(rank), 1.0))
     except RuntimeError:  # its iteration limit
         return _by_linear_program(inward)
-    point = inward.T @ weights
-    size = float(np.linalg.norm(point))
-    if size <= TOLERANCE * weights.sum():
+    nearest = inward[weights > 0]
+    point = np.asarray(np.linalg.lstsq(nearest, np.ones(len(nearest)))[0], np.float64)
+    if _is_inside(point, inward):
+        return np.asarray(point / np.linalg.norm(point))
+    if np.linalg.norm(inward.T @ weights) <= TOLERANCE * weights.sum():
         return None
-    if np.min(inward @ point) > TOLERANCE * size:
-        return np.asarray(point / size)
     return _by_linear_program(inward)
+
+
+def _is_inside(point: Floats, inward: Floats) -> bool:
+    return bool(np.min(inward @ point) > TOLERANCE * np.linalg.norm(point))
 
 
 def _by_linear_program(inward: Floats) -> Floats | None:
@@ -128,6 +156,4 @@ def _by_linear_program(inward: Floats) -> Floats | None:
     if found.x is None:
         raise ArithmeticError(f"the linear program of a cell failed: {found.message}")
     point = found.x[:-1]
-    size = float(np.linalg.norm(point))
-    inside = size > 0 and np.min(inward @ point) > TOLERANCE * size
-    return np.asarray(point / size) if inside else None
+    return np.asarray(point / np.linalg.norm(point)) if _is_inside(point, inward) else None

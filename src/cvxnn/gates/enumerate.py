@@ -7,7 +7,7 @@ import numpy as np
 
 from cvxnn.arrays import Array
 from cvxnn.gates import incremental, rays
-from cvxnn.gates.arrangement import Arrangement, arrange, interior, over_peaks
+from cvxnn.gates.arrangement import TOLERANCE, Arrangement, arrange, interior, over_peaks
 from cvxnn.gates.base import BLOCK_BYTES, Floats, Gates, Masks, host_features, pattern_keys
 
 Method = Literal["auto", "rays", "incremental"]
@@ -44,7 +44,7 @@ def enumerate_patterns(X: Array, *, method: Method = "auto", limit: int = 2_000_
     occurs: `distinct` drops it. Rows may be zero (bit 1 everywhere), parallel, opposite or
     dependent, of any scale. When every row is zero, or d = 0, the one pattern is all ones with
     generator zero. Patterns come in descending order, first row first. Every generator keeps
-    clear of every hyperplane by more than rounding. Cells thinner than about 1e-8 radians may be
+    clear of every hyperplane by more than rounding. Cells thinner than about 1e-9 radians may be
     left out: a ReLU neuron in one differs as little from a neuron in the next.
 
     `method` is "rays", "incremental" (independent algorithms with one answer) or "auto", the
@@ -97,11 +97,12 @@ def _realised(arrangement: Arrangement, rows: Floats, sides: Masks, points: Floa
     """
     normals = arrangement.normals
     central = points / np.linalg.norm(points, axis=1, keepdims=True)
-    real = np.ones(len(points), dtype=np.bool_)
-    for i in np.flatnonzero(_slack(central, sides, normals) <= COMFORT):
+    room = _slack(central, sides, normals)
+    real = room > TOLERANCE
+    for i in np.flatnonzero(room <= COMFORT):
         point = interior(np.where(sides[i, :, None], normals, -normals))
-        real[i] = point is not None
-        central[i] = central[i] if point is None else point
+        if point is not None:
+            central[i], real[i] = point, True
     generators = over_peaks(central @ arrangement.lift.T, axis=1)
     generators /= np.linalg.norm(generators, axis=1, keepdims=True)
     masks = arrangement.masks(sides)

@@ -1,252 +1,183 @@
-"""Losses and penalties as conic programs: linear and diagonal quadratic costs under cones."""
+"""A program written out as one cone program, and its points read back.
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+minimise loss(f) + penalty(u) over u, b and f, subject to A u + F b = f and C u >= 0
+
+The multiplier of the equality is a subgradient of the loss, hence minus the dual point: it is
+exact where a loss has kinks and its gradient says nothing. That of C u >= 0 is the program's.
+"""
+
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
-from cvxnn.functions import (
-    L1,
-    ColumnNorm,
-    CrossEntropy,
-    GroupNorm,
-    Hinge,
-    Huber,
-    Logistic,
-    Nuclear,
-    Quantile,
-    Ridge,
-    Squared,
-    SquaredHinge,
-    Unpenalised,
+from cvxnn.arrays import Array, device, double, like, namespace, to_numpy
+from cvxnn.program import Iterate, Program
+from cvxnn.solvers.pieces import (
+    CENTRED,
+    LOSSES,
+    PENALTIES,
+    SHIFTABLE,
+    Floats,
+    Matrix,
+    Piece,
+    scaled,
 )
 
-Floats: TypeAlias = NDArray[np.float64]
-Matrix: TypeAlias = Any
-"""A sparse matrix of SciPy."""
+
+class Units(NamedTuple):
+    """Powers of two in which the variables are measured, so that none is of an odd size."""
+
+    prediction: float
+    block: float
+    free: float
+    rows: Floats
+    """What multiplies each row of C, (p * n * c,); 0 for an empty row, which is left out."""
 
 
-class Piece(NamedTuple):
-    """A convex function of a vector x as a conic program over variables e of its own.
+class ConeProgram(NamedTuple):
+    """minimise x' diag(square) x / 2 + cost' x subject to right - matrix x in the cones.
 
-    f(x) = min over e of x' diag(square) x / 2 + e' diag(own_square) e / 2 + own_cost' e
-    subject to right - on x - own e in the product of the cones.
+    x holds u, b and f, then the own variables of the penalty and of the loss. The rows are those
+    of A u + F b = f and of C u, then those of the penalty and of the loss.
     """
 
     square: Floats
-    own_square: Floats
-    own_cost: Floats
-    on: Matrix
-    own: Matrix
+    cost: Floats
+    matrix: Matrix
     right: Floats
     cones: list[tuple[str, int]]
-    """(kind, number of rows); kinds are "nonnegative", "second order", "exponential", "psd"."""
+    units: Units
 
 
-def smooth(square: Floats) -> Piece:
-    """Return x' diag(square) x / 2, which needs no cones."""
-    none, empty = np.zeros(0), sparse.csc_array((0, len(square)))
-    return Piece(square, none, none, empty, sparse.csc_array((0, 0)), none, [])
+def entries(program: Program) -> int:
+    """Return how many numbers A and C hold, written out."""
+    p, d, outputs = program.lift.in_shape
+    rows = 0 if program.constraint is None else math.prod(program.constraint.map.out_shape)
+    return program.lift.out_shape[0] * outputs * p * d + rows * d
 
 
-def linear(on: Matrix, own: Matrix, right: Floats, cost: Floats, square: Floats) -> Piece:
-    """Return min over e of e' diag(square) e / 2 + cost' e subject to on x + own e <= right."""
-    cones = [("nonnegative", len(right))]
-    return Piece(np.zeros(on.shape[1]), square, cost, on, own, right, cones)
+def power_of_two(size: float) -> float:
+    """Return the power of two next to a size; 1 where there is none."""
+    return 2.0 ** round(math.log2(size)) if 0 < size < math.inf else 1.0
 
 
-def scaled(piece: Piece, unit: float) -> Piece:
-    """Return x -> f(unit x) for a piece whose rows all end in zero: e is measured in units too."""
-    return piece._replace(
-        square=piece.square * unit**2,
-        own_square=piece.own_square * unit**2,
-        own_cost=piece.own_cost * unit,
+def _largest(matrix: Any) -> float:
+    return float(abs(matrix).max()) if 0 not in matrix.shape else 0.0
+
+
+def written_out(program: Program) -> ConeProgram:
+    """Return the cone program of a program whose functions are in the tables of pieces."""
+    target = to_numpy(double(program.loss.target))
+    outputs = sparse.eye_array(target.shape[1])
+    lift = sparse.kron(_columns(program), outputs)
+    free = sparse.kron(to_numpy(double(program.free)), outputs)
+    rows, row_units = _cone_rows(program)
+    centred = type(program.loss.loss) in CENTRED
+    unit = power_of_two(_largest(target)) if centred else 1.0
+    units = Units(
+        unit, unit / power_of_two(_largest(lift)), unit / power_of_two(_largest(free)), row_units
     )
-
-
-def squared(loss: Squared, target: Floats, weights: Floats) -> Piece:
-    """Return sum w x^2 / 2 for residuals x."""
-    return smooth(weights)
-
-
-def huber(loss: Huber, target: Floats, weights: Floats) -> Piece:
-    """Return min over h and t of sum w (h^2 / 2 + delta t) with t >= |x - h|, residuals x."""
-    n = len(weights)
-    eye, none = sparse.eye_array(n), np.zeros(n)
-    on = sparse.vstack([eye, -eye])
-    own = sparse.block_array([[-eye, -eye], [eye, -eye]])
-    square = np.concatenate([weights, none])
-    cost = np.concatenate([none, weights * loss.delta])
-    return linear(on, own, np.zeros(2 * n), cost, square)
-
-
-def quantile(loss: Quantile, target: Floats, weights: Floats) -> Piece:
-    """Return min over t of sum w t with t >= -level x and t >= (1 - level) x, residuals x."""
-    n = len(weights)
-    eye = sparse.eye_array(n)
-    on = sparse.vstack([-loss.level * eye, (1 - loss.level) * eye])
-    return linear(on, sparse.vstack([-eye, -eye]), np.zeros(2 * n), weights, np.zeros(n))
-
-
-def _shortfall(target: Floats, cost: Floats, square: Floats) -> Piece:
-    """Return min over t of sum cost t + square t^2 / 2 with t >= 1 - y x and t >= 0."""
-    y = target.ravel()
-    eye, none = sparse.eye_array(len(y)), sparse.csc_array((len(y), len(y)))
-    on = sparse.vstack([-sparse.diags_array(y), none])
-    right = np.concatenate([-np.ones(len(y)), np.zeros(len(y))])
-    return linear(on, sparse.vstack([-eye, -eye]), right, cost, square)
-
-
-def hinge(loss: Hinge, target: Floats, weights: Floats) -> Piece:
-    """Return the weighted sum of shortfalls."""
-    return _shortfall(target, weights, np.zeros(len(weights)))
-
-
-def squared_hinge(loss: SquaredHinge, target: Floats, weights: Floats) -> Piece:
-    """Return half the weighted sum of squared shortfalls."""
-    return _shortfall(target, np.zeros(len(weights)), weights)
-
-
-def _log_sums(on: Matrix, sizes: int, weights: Floats) -> Piece:
-    """Return min over t of w' t with sum over k of exp((on x)_ik - t_i) <= 1 for every i.
-
-    The rows of `on` come in groups of `sizes`. Each exponential is at most a variable e_ik:
-    ((on x)_ik - t_i, 1, e_ik) is in the exponential cone [Chandrasekaran2017].
-    """
-    n, terms = len(weights), on.shape[0]
-    first, third = np.array([[1.0], [0.0], [0.0]]), np.array([[0.0], [0.0], [1.0]])
-    group = sparse.kron(sparse.eye_array(n), np.ones((sizes, 1)))
-    own = sparse.block_array(
+    penalty, loss = _pieces(program, target, units)
+    matrix = sparse.block_array(
         [
-            [None, sparse.kron(sparse.eye_array(n), np.ones((1, sizes)))],
-            [sparse.kron(group, first), -sparse.kron(sparse.eye_array(terms), third)],
-        ]
+            [lift * (units.block / unit), free * (units.free / unit), -_eye(loss), None, None],
+            [-rows, None, None, None, None],
+            [penalty.on, None, None, penalty.own, None],
+            [None, None, loss.on, None, loss.own],
+        ],
+        format="csc",
     )
-    above = sparse.csc_array((n, on.shape[1]))
-    right = np.concatenate([np.ones(n), np.tile([0.0, 1.0, 0.0], terms)])
-    return Piece(
-        np.zeros(on.shape[1]),
-        np.zeros(n + terms),
-        np.concatenate([weights, np.zeros(terms)]),
-        sparse.vstack([above, -sparse.kron(on, first)]),
-        own,
-        right,
-        [("nonnegative", n)] + [("exponential", 3)] * terms,
-    )
-
-
-def logistic(loss: Logistic, target: Floats, weights: Floats) -> Piece:
-    """Return the sum of w log(exp(0) + exp(-y x))."""
-    y = target.ravel()
-    on = sparse.kron(sparse.diags_array(y), np.array([[0.0], [-1.0]]))
-    return _log_sums(on, 2, weights)
-
-
-def cross_entropy(loss: CrossEntropy, target: Floats, weights: Floats) -> Piece:
-    """Return the sum of w log(sum over k of exp(x_k - x_label))."""
-    n, outputs = target.shape
-    lead = [np.eye(outputs) - row for row in target]
-    return _log_sums(sparse.block_diag(lead), outputs, weights[::outputs])
-
-
-def _norms(alpha: float, pick: Matrix, p: int) -> Piece:
-    """Return alpha times the sum over p blocks and groups; `pick` (groups, entries, block)."""
-    groups, entries, width = pick.shape
-    rows = np.concatenate([np.zeros((groups, 1, width)), -pick], axis=1)
-    tops = np.kron(np.eye(groups), -np.eye(entries + 1, 1))
-    eye = sparse.eye_array(p)
-    return Piece(
-        np.zeros(p * width),
-        np.zeros(p * groups),
-        np.full(p * groups, alpha),
-        sparse.kron(eye, rows.reshape(-1, width)),
-        sparse.kron(eye, tops),
-        np.zeros(p * groups * (entries + 1)),
-        [("second order", entries + 1)] * (p * groups),
+    none = np.zeros(free.shape[1])
+    square = [penalty.square, none, loss.square, penalty.own_square, loss.own_square]
+    zeros = np.zeros(len(penalty.square) + len(none) + len(loss.square))
+    right = [(target / unit if centred else 0 * target).ravel(), np.zeros(rows.shape[0])]
+    return ConeProgram(
+        square=np.concatenate(square),
+        cost=np.concatenate([zeros, penalty.own_cost, loss.own_cost]),
+        matrix=matrix,
+        right=np.concatenate([*right, penalty.right, loss.right]),
+        cones=[("zero", target.size), ("nonnegative", rows.shape[0]), *penalty.cones, *loss.cones],
+        units=units,
     )
 
 
-def group_norm(penalty: GroupNorm, shape: tuple[int, ...]) -> Piece:
-    """Return alpha times the sum of the blocks' Euclidean norms."""
-    p, d, c = shape
-    return _norms(penalty.alpha, np.eye(d * c)[None], p)
+def _pieces(program: Program, target: Floats, units: Units) -> tuple[Piece, Piece]:
+    """Return penalty and loss as functions of u and f in their units."""
+    loss, penalty = program.loss.loss, program.penalty
+    weights = np.repeat(to_numpy(double(program.loss.weights)), target.shape[1])
+    return (
+        scaled(PENALTIES[type(penalty)](penalty, program.lift.in_shape), units.block),
+        scaled(LOSSES[type(loss)](loss, target, weights), units.prediction),
+    )
 
 
-def column_norm(penalty: ColumnNorm, shape: tuple[int, ...]) -> Piece:
-    """Return alpha times the sum of the norms of the blocks' columns."""
-    p, d, c = shape
-    pick = np.eye(d * c).reshape(d, c, d * c).transpose(1, 0, 2)
-    return _norms(penalty.alpha, pick, p)
+def _eye(piece: Piece) -> Matrix:
+    return sparse.eye_array(len(piece.square))
 
 
-def nuclear(penalty: Nuclear, shape: tuple[int, ...]) -> Piece:
-    """Return min of alpha / 2 (tr V + tr W) with [V, U; U', W] positive semidefinite.
+def _columns(program: Program) -> Floats:
+    """Return the matrix of the lift for one output, (n, p * d), one block at a time."""
+    p, d, outputs = program.lift.in_shape
+    xp, columns = namespace(program.free), double(program.free)
+    matrix = np.zeros((program.lift.out_shape[0], p * d))
+    for block in range(p):
+        part = program.lift.restrict(xp.asarray([block], device=device(columns)))
+        for j in range(d):
+            vector = np.zeros((1, d, outputs))
+            vector[0, j, 0] = 1.0
+            matrix[:, block * d + j] = to_numpy(part.apply(like(vector, columns)))[:, 0]
+    return matrix
 
-    [Fazel2001], lemma 1. A block with one row or column has its Euclidean norm instead.
+
+def _cone_rows(program: Program) -> tuple[Matrix, Floats]:
+    """Return the nonempty rows of C in their units, and the units of all rows."""
+    p, d, outputs = program.lift.in_shape
+    if program.constraint is None or p == 0:
+        return sparse.csr_array((0, p * d * outputs)), np.zeros(0)
+    rows = [to_numpy(double(program.constraint.map.rows(block))) for block in range(p)]
+    largest = np.repeat(np.abs(np.concatenate(rows)).max(axis=1), outputs)
+    units = np.array([1 / power_of_two(size) if size > 0 else 0.0 for size in largest])
+    matrix = sparse.kron(sparse.block_diag(rows), sparse.eye_array(outputs), format="csr")
+    return (sparse.diags_array(units) @ matrix)[units > 0], units
+
+
+def iterate_of(program: Program, units: Units, x: Floats, z: Floats, cost: float) -> Iterate:
+    """Return the points of a program, in float64, from those of its cone program.
+
+    `z` holds the multipliers of the rows, for costs divided by `cost`.
     """
-    p, d, c = shape
-    if min(d, c) == 1:
-        return group_norm(GroupNorm(penalty.alpha), shape)
-    side = d + c
-    # column by column of the upper triangle, off-diagonal entries times sqrt(2)
-    column, row = np.tril_indices(side)
-    entry = np.where(row == column, 1.0, np.sqrt(2.0))
-    cross = (row < d) & (column >= d)
-    on, own = np.zeros((len(row), d * c)), -np.diag(entry)[:, ~cross]
-    on[cross, row[cross] * c + column[cross] - d] = -entry[cross]
-    cost = np.where(row == column, penalty.alpha / 2, 0.0)[~cross]
-    eye = sparse.eye_array(p)
-    return Piece(
-        np.zeros(p * d * c),
-        np.zeros(p * len(cost)),
-        np.tile(cost, p),
-        sparse.kron(eye, on),
-        sparse.kron(eye, own),
-        np.zeros(p * len(row)),
-        [("psd", side)] * p,
+    columns = double(program.free)
+    (n, outputs), blocks = program.lift.out_shape, math.prod(program.lift.in_shape)
+    free = x[blocks : blocks + columns.shape[1] * outputs]
+    dual = -z[: n * outputs].reshape(n, outputs) * (cost / units.prediction)
+    if type(program.loss.loss) in SHIFTABLE:
+        dual = dual - dual.mean(axis=1, keepdims=True)
+    multiplier = None
+    if program.constraint is not None:
+        rows = np.zeros(len(units.rows))
+        kept = units.rows > 0
+        rows[kept] = z[n * outputs :][: kept.sum()] * units.rows[kept] * (cost / units.block)
+        multiplier = like(rows.reshape(program.constraint.map.out_shape), columns)
+    iterate = Iterate(
+        blocks=like(x[:blocks].reshape(program.lift.in_shape) * units.block, columns),
+        free=like(free.reshape(-1, outputs) * units.free, columns),
+        dual=like(dual, columns),
+        multiplier=multiplier,
     )
+    return iterate._replace(blocks=_sparse(program, iterate, units.block))
 
 
-def absolute(penalty: L1, shape: tuple[int, ...]) -> Piece:
-    """Return alpha times the sum of t >= |x|."""
-    size = int(np.prod(shape))
-    eye = sparse.eye_array(size)
-    on, own = sparse.vstack([eye, -eye]), sparse.vstack([-eye, -eye])
-    return linear(on, own, np.zeros(2 * size), np.full(size, penalty.alpha), np.zeros(size))
+def _sparse(program: Program, iterate: Iterate, unit: float) -> Array:
+    """Return the blocks with zero for what is zero after a proximal step from them.
 
-
-def ridge(penalty: Ridge, shape: tuple[int, ...]) -> Piece:
-    """Return alpha / 2 times the sum of squares."""
-    return smooth(np.full(int(np.prod(shape)), penalty.alpha))
-
-
-def nothing(penalty: Unpenalised, shape: tuple[int, ...]) -> Piece:
-    """Return the zero function."""
-    return smooth(np.zeros(int(np.prod(shape))))
-
-
-LOSSES: dict[type, Callable[[Any, Floats, Floats], Piece]] = {
-    Squared: squared,
-    Huber: huber,
-    Quantile: quantile,
-    Hinge: hinge,
-    SquaredHinge: squared_hinge,
-    Logistic: logistic,
-    CrossEntropy: cross_entropy,
-}
-"""The weighted sum of a loss from its target (n, c) and one weight per entry, by type."""
-
-CENTRED = {Squared, Huber, Quantile}
-"""Losses whose piece is a function of the residuals f - y; the others' of the predictions."""
-
-PENALTIES: dict[type, Callable[[Any, tuple[int, ...]], Piece]] = {
-    GroupNorm: group_norm,
-    ColumnNorm: column_norm,
-    Nuclear: nuclear,
-    L1: absolute,
-    Ridge: ridge,
-    Unpenalised: nothing,
-}
-"""Functions of the blocks of a shape (p, d, c), entry by entry, by the type of the penalty."""
+    An interior point has no zeros; at the optimum such a step changes nothing else.
+    """
+    slope = program.lift.adjoint(iterate.dual)
+    if program.constraint is not None:
+        slope = slope + program.constraint.map.adjoint(iterate.multiplier)
+    xp, blocks = namespace(slope), iterate.blocks
+    step = unit / (_largest(to_numpy(slope)) or 1.0)
+    moved = program.penalty.prox(blocks + step * slope, step)
+    return xp.where(moved == 0, xp.zeros_like(blocks), blocks)

@@ -1,0 +1,230 @@
+"""The command `cvxnn`: fit, predict, verify, info."""
+
+import csv
+import json
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Annotated, Any
+
+import typer
+
+from cvxnn import __version__
+from cvxnn.cli import options as o
+from cvxnn.errors import CvxnnError
+
+CODES = {
+    "OPTIMAL": 0,
+    "BEST_FOUND": 0,
+    "INACCURATE": 3,
+    "MAX_ITER": 3,
+    "MAX_TIME": 3,
+    "MEMORY": 4,
+    "NUMERICAL": 5,
+    "INTERRUPTED": 130,
+}
+"""The exit code of `fit` by status."""
+
+_EXITS = """[bold]Exit codes[/bold]
+0 done: the gap is within the tolerance, or the model was accepted
+1 verify rejected the model
+2 bad input
+3 saved, but the gap is larger: time, iterations or precision ran out
+4 out of memory
+5 numbers overflowed
+130 interrupted: the best network so far was saved
+"""
+
+app = typer.Typer(
+    help="Two-layer neural networks, trained to a certified optimum.",
+    epilog=_EXITS,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"cvxnn {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """Turn what the user can mend into one line and an exit code; anything else is a bug."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # the reader of a pipe has gone; the runner ends quietly
+    except (CvxnnError, ValueError, OSError) as error:
+        _complain(error)
+        raise typer.Exit(4 if isinstance(error, MemoryError) else 2) from None
+    except KeyboardInterrupt:
+        _complain("interrupted before there was a network; nothing was saved")
+        raise typer.Exit(130) from None
+
+
+def _complain(error: object) -> None:
+    from rich.text import Text
+
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        text = f"{error.filename}: {error.strerror}"
+    line = Text.assemble(("error: ", "bold red"), (" ".join(text.split()), "red"))
+    _console(stderr=True).print(line, soft_wrap=True)
+
+
+def _console(stderr: bool = False) -> Any:
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False)
+
+
+@app.command()
+@_plain_errors()
+def fit(
+    data: o.Data,
+    *,
+    output: o.Saved,
+    quiet: o.Quiet = False,
+    as_json: o.Reported = False,
+    target: o.Target = None,
+    task: o.Wanted = o.Task.AUTO,
+    test_size: o.TestSize = 0.25,
+    seed: o.Seed = 0,
+    architecture: o.Architecture = o.Kind.RELU,
+    loss: o.Loss = None,
+    alpha: o.Alpha = "auto",
+    gates: o.Gates = o.GateSource.SAMPLE,
+    n_gates: o.GateCount = 256,
+    solver: o.Solver = o.SolverName.AUTO,
+    tol: o.Tol = 1e-4,
+    max_time: o.MaxTime = None,
+    max_iter: o.MaxIter = 20_000,
+    standardize: o.Standardize = True,
+    bias: o.Bias = True,
+    intercept: o.Intercept = True,
+    skip: o.Skip = False,
+) -> None:
+    """Train a network on a table, certify it, and save it.
+
+    Example: cvxnn fit sklearn:breast_cancer -o cancer.cvxnn
+    """
+    from cvxnn.cli import jobs, panels
+
+    chosen: dict[str, Any] = {
+        "alpha": alpha,
+        "gates": gates.value,
+        "n_gates": n_gates,
+        "solver": solver.value,
+        "tol": tol,
+        "fit_intercept": intercept,
+        "skip": skip,
+        "max_time": max_time,
+        "max_iter": max_iter,
+        "random_state": seed,
+    }
+    order = jobs.Order(
+        data=data,
+        output=output,
+        target=tuple(target or ()),
+        task=task.value,
+        test_size=test_size,
+        standardize=standardize,
+        architecture=architecture.value,
+        bias=bias,
+        options=chosen if loss is None else chosen | {"loss": loss},
+    )
+    facts = jobs.fit(order, _console(stderr=True), quiet)
+    if as_json:
+        _print_json(facts)
+    elif not quiet:
+        console = _console()
+        console.print(panels.fitted(facts, "trained and certified"))
+        next_one = shlex.join(["cvxnn", "verify", str(output), data])
+        console.print(
+            f"saved to {output}; check it with\n  {next_one}", markup=False, soft_wrap=True
+        )
+    raise typer.Exit(CODES[facts["status"]])
+
+
+@app.command()
+@_plain_errors()
+def predict(
+    model: o.Model,
+    data: o.Data,
+    output: o.Written = None,
+    proba: o.Probabilities = False,
+) -> None:
+    """Predict the rows of a table with a saved network, as CSV."""
+    from cvxnn.cli import jobs
+
+    header, columns = jobs.predict(str(model), data, proba)
+    with output.open("w", newline="") if output else nullcontext(sys.stdout) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(columns)
+
+
+@app.command()
+@_plain_errors()
+def verify(
+    model: o.Model, data: o.Data, target: o.Target = None, as_json: o.AsJson = False
+) -> None:
+    """Recompute both bounds of a saved network on its training data, without a solver.
+
+    The rows are split as fit split them.
+
+    Exit code 0: the bounds prove the gap that the model states; 1: they do not.
+    """
+    from cvxnn.cli import jobs, panels
+
+    found, claim, checked = jobs.recheck(str(model), data, tuple(target or ()))
+    if as_json:
+        _print_json(
+            {
+                "accepted": found.accepted,
+                "reason": found.reason,
+                "claimed": jobs.certificate(claim),
+                "recomputed": jobs.certificate(found.certificate),
+            }
+        )
+    else:
+        _console().print(panels.verdict(found, claim, checked))
+    raise typer.Exit(0 if found else 1)
+
+
+@app.command()
+@_plain_errors()
+def info(model: o.Model, as_json: o.AsJson = False) -> None:
+    """Show what a model file holds: data, network, certificate."""
+    from cvxnn.cli import jobs, panels
+    from cvxnn.files import load, read_notes
+
+    facts = jobs.facts(load(model), read_notes(model))
+    if as_json:
+        _print_json(facts)
+    else:
+        _console().print(panels.fitted(facts, f"{model}, by cvxnn {facts['notes']['cvxnn']}"))
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2))

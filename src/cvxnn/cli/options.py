@@ -1,0 +1,181 @@
+"""The words of the command line: what each argument and option is called, may be and does."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+class Task(StrEnum):
+    """What is learned."""
+
+    AUTO = "auto"
+    REGRESSION = "regression"
+    CLASSIFICATION = "classification"
+
+
+class Kind(StrEnum):
+    """Which networks."""
+
+    RELU = "relu"
+    GATED = "gated"
+
+
+class GateSource(StrEnum):
+    """Where gates come from."""
+
+    SAMPLE = "sample"
+    ENUMERATE = "enumerate"
+
+
+class SolverName(StrEnum):
+    """What solves the program."""
+
+    AUTO = "auto"
+    FISTA = "fista"
+    ADMM = "admm"
+    WORKING_SET = "working_set"
+    REFERENCE = "reference"
+
+
+def _strength(text: str) -> str | float:
+    try:
+        return text if text == "auto" else float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is neither auto nor a number") from None
+
+
+def _of(panel: str, *names: str, **settings: Any) -> Any:
+    return typer.Option(*names, rich_help_panel=panel, **settings)
+
+
+Data = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="A .csv, .tsv, .parquet or .npz file, or sklearn:NAME.",
+        show_default=False,
+    ),
+]
+Model = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="A file that fit saved.", show_default=False)
+]
+
+Target = Annotated[
+    list[str] | None,
+    _of(
+        "Data",
+        "--target",
+        "-t",
+        metavar="COLUMN",
+        help="What to predict; the last column unless given.",
+        show_default=False,
+    ),
+]
+Wanted = Annotated[
+    Task, _of("Data", "--task", metavar="TASK", help="regression, classification or auto.")
+]
+TestSize = Annotated[
+    float,
+    _of("Data", "--test-size", metavar="SHARE", help="Of the rows, for the test."),
+]
+Seed = Annotated[
+    int, _of("Data", "--seed", metavar="N", help="Of the split, the gates and the folds.")
+]
+
+Architecture = Annotated[
+    Kind, _of("Network", "--architecture", "-a", metavar="KIND", help="relu or gated.")
+]
+Loss = Annotated[
+    str | None,
+    _of(
+        "Network",
+        "--loss",
+        metavar="LOSS",
+        help="For numbers squared, huber or quantile; for classes logistic, squared_hinge, hinge "
+        "or squared. The first of each unless given.",
+        show_default=False,
+    ),
+]
+Alpha = Annotated[
+    Any,
+    _of(
+        "Network",
+        "--alpha",
+        parser=_strength,
+        metavar="X",
+        help="Weight decay; auto validates in five folds.",
+    ),
+]
+
+Bias = Annotated[bool, _of("Switches", "--bias/--no-bias", metavar="", help="In every neuron.")]
+Intercept = Annotated[
+    bool, _of("Switches", "--intercept/--no-intercept", metavar="", help="Of the output, free.")
+]
+Skip = Annotated[
+    bool, _of("Switches", "--skip/--no-skip", metavar="", help="Linear connection, free.")
+]
+Standardize = Annotated[
+    bool,
+    _of("Switches", "--standardize/--no-standardize", metavar="", help="Scale the columns first."),
+]
+
+Gates = Annotated[
+    GateSource,
+    _of(
+        "Training",
+        "--gates",
+        metavar="HOW",
+        help="sample, or enumerate for every pattern.",
+    ),
+]
+GateCount = Annotated[int, _of("Training", "--n-gates", metavar="N", help="How many to draw.")]
+Solver = Annotated[
+    SolverName,
+    _of(
+        "Training",
+        "--solver",
+        metavar="NAME",
+        help="fista, admm, working_set, reference or auto.",
+    ),
+]
+Tol = Annotated[
+    float, _of("Training", "--tol", metavar="GAP", help="Relative gap at which to stop.")
+]
+MaxTime = Annotated[
+    float | None,
+    _of(
+        "Training",
+        "--max-time",
+        metavar="SECONDS",
+        help="Stop then, with the best network so far.",
+        show_default=False,
+    ),
+]
+MaxIter = Annotated[int, _of("Training", "--max-iter", metavar="N", help="Steps of the solver.")]
+
+Saved = Annotated[
+    Path,
+    _of("Output", "--output", "-o", metavar="MODEL", help="File to write.", show_default=False),
+]
+Quiet = Annotated[bool, _of("Output", "--quiet", "-q", metavar="", help="Say nothing but errors.")]
+Reported = Annotated[
+    bool, _of("Output", "--json", metavar="", help="Print JSON instead of the panel.")
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", metavar="", help="Print JSON instead of the panel.")
+]
+Written = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="CSV",
+        help="File to write; standard output unless given.",
+        show_default=False,
+    ),
+]
+Probabilities = Annotated[
+    bool, typer.Option("--proba", metavar="", help="A probability per class.")
+]

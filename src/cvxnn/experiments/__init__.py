@@ -1,0 +1,41 @@
+"""The experiments of the literature, repeated: `reproduce("worked-example")`."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from cvxnn.experiments import student, student_images, worked_example
+from cvxnn.experiments.figures import require_matplotlib
+from cvxnn.experiments.result import Result, Table
+
+EXPERIMENTS: dict[str, Callable[[bool, int, Path], Result]] = {
+    worked_example.NAME: worked_example.run,
+    student.FIRST.name: student.first,
+    student.SECOND.name: student.second,
+    student_images.NAME: student_images.run,
+}
+"""Name and function (full, seed, folder) of each."""
+
+NAMES = tuple(EXPERIMENTS)
+
+__all__ = ["EXPERIMENTS", "NAMES", "Result", "Table", "reproduce"]
+
+
+def reproduce(
+    name: str, full: bool = False, seed: int = 0, out: str | Path | None = None
+) -> Result:
+    """Run an experiment; write its figure and its numbers into `out`, by default outputs/NAME.
+
+    Small by default, at the source's size if `full`. ValueError for an unknown name,
+    UnsupportedError where matplotlib is not installed; both before any work.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     result = reproduce("worked-example", out=folder)
+    >>> [path.name for path in result.files], result.table.rows[0][1]
+    (['worked-example.json', 'worked-example.png'], '0.23103674')
+    """
+    if name not in EXPERIMENTS:
+        raise ValueError(f"no experiment is called {name!r}; there are {', '.join(NAMES)}")
+    require_matplotlib()
+    folder = Path("outputs") / name if out is None else Path(out)
+    return EXPERIMENTS[name](full, seed, folder)

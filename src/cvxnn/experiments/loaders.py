@@ -1,0 +1,109 @@
+"""Images, from the public source's own files under CVXNN_DATA, or bundled with scikit-learn."""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.datasets import load_digits
+
+Floats = NDArray[np.float64]
+
+CIFAR_ROW = 1 + 3 * 32 * 32
+"""Bytes of one image in the binary version of CIFAR-10: its label, then red, green and blue."""
+
+CIFAR_NAMES = (
+    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
+)  # fmt: skip
+
+
+class Images(NamedTuple):
+    """Pixels (n, ...) from 0 to 255 and labels (n,), a part to train on and a part to test on."""
+
+    X: NDArray[np.uint8]
+    y: NDArray[np.int64]
+    X_test: NDArray[np.uint8]
+    y_test: NDArray[np.int64]
+    classes: tuple[str, ...]
+    source: str
+    """One sentence: where they come from, with a notice where they stand in for others."""
+
+
+def data_folder() -> Path | None:
+    """Return the folder that the environment variable CVXNN_DATA names, or None."""
+    name = os.environ.get("CVXNN_DATA")
+    return Path(name) if name else None
+
+
+def cifar10(folder: Path | None) -> Images | None:
+    """Return CIFAR-10 as found in `folder`, or None where it is not [Krizhevsky2009].
+
+    Two forms are read: the source's binary version, `cifar-10-batches-bin/*_batch*.bin`, and NumPy
+    archives `cifar10*.npz` with X_train (n, 32, 32, 3), y_train, X_test and y_test. The version
+    for Python is a pickle, which may run code when it is read, and is left alone. ValueError for
+    a file that is cut off.
+    """
+    if folder is None:
+        return None
+    batches = folder / "cifar-10-batches-bin"
+    if batches.is_dir():
+        train = read_batches(sorted(batches.glob("data_batch_*.bin")))
+        test = read_batches([batches / "test_batch.bin"])
+        return Images(*train, *test, CIFAR_NAMES, f"CIFAR-10, {batches.name}")
+    for path in sorted(folder.glob("cifar10*.npz")):
+        with np.load(path, allow_pickle=False) as archive:
+            names = ("X_train", "y_train", "X_test", "y_test")
+            if all(name in archive for name in names):
+                X, y, X_test, y_test = (archive[name] for name in names)
+                labels = y.astype(np.int64), y_test.astype(np.int64)
+                return Images(
+                    X, labels[0], X_test, labels[1], CIFAR_NAMES, f"CIFAR-10, {path.name}"
+                )
+    return None
+
+
+def read_batches(paths: list[Path]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return the images (n, 32, 32, 3) and labels (n,) of binary CIFAR-10 files."""
+    if not paths:
+        raise ValueError("no data_batch_*.bin in cifar-10-batches-bin; unpack the archive whole")
+    parts = []
+    for path in paths:
+        raw = np.fromfile(path, dtype=np.uint8)
+        if raw.size == 0 or raw.size % CIFAR_ROW:
+            raise ValueError(
+                f"{path} has {raw.size} bytes, which is no multiple of {CIFAR_ROW}; fetch it again"
+            )
+        parts.append(raw.reshape(-1, CIFAR_ROW))
+    rows = np.concatenate(parts)
+    pixels = rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    return np.ascontiguousarray(pixels), rows[:, 0].astype(np.int64)
+
+
+def digits() -> Images:
+    """Return the 8 x 8 digits that come with scikit-learn, every fourth one kept for testing."""
+    data = load_digits()
+    pixels = (data.images * (255 / 16)).astype(np.uint8)
+    labels = data.target.astype(np.int64)
+    test = np.arange(len(labels)) % 4 == 3
+    return Images(
+        pixels[~test],
+        labels[~test],
+        pixels[test],
+        labels[test],
+        tuple("0123456789"),
+        "CIFAR-10 was not found (set CVXNN_DATA to the folder that holds cifar-10-batches-bin): "
+        "scikit-learn's 8 x 8 digits stand in for it",
+    )
+
+
+def two_classes(images: Images, first: int, second: int) -> tuple[Images, tuple[str, str]]:
+    """Return the images of two classes, labelled -1 and 1, and the names of the classes."""
+    train, test = (np.isin(y, (first, second)) for y in (images.y, images.y_test))
+    pair = images._replace(
+        X=images.X[train],
+        y=np.where(images.y[train] == second, 1, -1),
+        X_test=images.X_test[test],
+        y_test=np.where(images.y_test[test] == second, 1, -1),
+    )
+    return pair, (images.classes[first], images.classes[second])

@@ -1,0 +1,134 @@
+"""From a fitted step to JSON and arrays."""
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.validation import check_is_fitted
+
+from cvxnn.architectures import BY_NAME
+from cvxnn.errors import UnsupportedError
+from cvxnn.estimators import ConvexClassifier, ConvexRegressor
+from cvxnn.files.sealed import Arrays
+from cvxnn.training import LOSSES, SOLVERS
+
+Json = dict[str, Any]
+
+KINDS = {kind.__name__: kind for kind in (StandardScaler, ConvexRegressor, ConvexClassifier)}
+"""The steps that a file may hold."""
+
+OBJECTS: dict[str, Mapping[str, Any]] = {
+    "architecture": BY_NAME,
+    "loss": LOSSES,
+    "solver": SOLVERS,
+}
+"""The options that may be objects, and the objects that they may be."""
+
+BOUNDS = ("upper", "lower", "violation", "resolution")
+"""The numbers of a certificate."""
+
+SCALES = ("mean", "var", "scale", "n_samples_seen")
+"""The arrays of a scaler."""
+
+
+def packed(step: Any, prefix: str, arrays: Arrays) -> Json:
+    """Return the JSON of a fitted step, and put its arrays into `arrays` under `prefix`.
+
+    Raises UnsupportedError for what a file cannot hold, NotFittedError.
+    """
+    kind = type(step).__name__
+    if type(step) is not KINDS.get(kind):
+        raise UnsupportedError(
+            f"a model file cannot hold {kind}; expected ConvexRegressor or ConvexClassifier, alone "
+            "or in a Pipeline after StandardScaler steps"
+        )
+    check_is_fitted(step)
+    names = getattr(step, "feature_names_in_", None)
+    pack = _scaler if kind == StandardScaler.__name__ else _estimator
+    return {
+        "kind": kind,
+        "features": int(step.n_features_in_),
+        "feature_names": None if names is None else names.tolist(),
+        **pack(step, prefix, arrays),
+    }
+
+
+def _scaler(scaler: Any, prefix: str, arrays: Arrays) -> Json:
+    held = {name: getattr(scaler, f"{name}_") for name in SCALES}
+    arrays |= {prefix + name: np.asarray(x) for name, x in held.items() if x is not None}
+    return {"with_mean": bool(scaler.with_mean), "with_std": bool(scaler.with_std)}
+
+
+def _estimator(model: Any, prefix: str, arrays: Arrays) -> Json:
+    held = {"generators": model.generators_, "dual": model.dual_}
+    held |= {f"network.{name}": x for name, x in model.network_.parameters().items()}
+    if hasattr(model, "alpha_path_"):
+        held["alpha_path"] = model.alpha_path_
+    arrays |= {prefix + name: x for name, x in held.items()}
+    classifies = type(model) is ConvexClassifier
+    claim, solution = model.certificate_, model.solution_
+    return {
+        "params": {name: _param(name, x) for name, x in model.get_params(deep=False).items()},
+        "architecture": _object("architecture", model.architecture_),
+        "target": _classes(model.classes_, prefix, arrays) if classifies else model._single,
+        "alpha": float(model.alpha_),
+        "alpha_max": float(model.alpha_max_),
+        "fingerprint": model.fingerprint_,
+        "certificate": {name: float(getattr(claim, name)) for name in BOUNDS}
+        | {"scope": claim.scope.name, "exactness": claim.exactness.name, "bound": claim.bound},
+        "status": solution.status.name,
+        "solver": solution.solver,
+        "seconds": float(solution.seconds),
+        "iterations": int(model.n_iter_),
+    }
+
+
+def _param(name: str, value: Any) -> Any:
+    if name in ("callbacks", "random_state"):
+        return int(value) if isinstance(value, int | np.integer) else None
+    if name == "gates" and not isinstance(value, str):
+        return {"name": "generators_"}  # the array is stored once, as that attribute
+    if name == "class_weight" and isinstance(value, dict):
+        return [[_plain(name, label), _plain(name, weight)] for label, weight in value.items()]
+    return _object(name, value) if name in OBJECTS else _plain(name, value)
+
+
+def _object(name: str, value: Any) -> Any:
+    """Return a word as it is, and an object of ours as its name and settings."""
+    if isinstance(value, str):
+        return value
+    known = OBJECTS[name].get(getattr(value, "name", ""))
+    if known is None or type(value) is not type(known):
+        ours = ", ".join(type(one).__name__ for one in OBJECTS[name].values())
+        raise UnsupportedError(f"a model file cannot hold {name}={value!r}; expected one of {ours}")
+    settings = {field.name: getattr(value, field.name) for field in fields(known)}
+    return {
+        "name": known.name,
+        "settings": {
+            key: _object(name, x) if is_dataclass(x) else _plain(name, x)
+            for key, x in settings.items()
+        },
+    }
+
+
+def _plain(name: str, value: Any) -> Any:
+    value = value.item() if isinstance(value, np.generic) else value
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise UnsupportedError(f"a model file cannot hold {name}={value!r}; pass a number or a word")
+
+
+def _classes(classes: Any, prefix: str, arrays: Arrays) -> Json:
+    """Return labels that are text; numbers go to the arrays."""
+    if classes.dtype.kind in "biuf":
+        arrays[f"{prefix}classes"] = classes
+        return {"labels": None}
+    labels = classes.tolist()
+    strange = [label for label in labels if not isinstance(label, str)]
+    if strange:
+        raise UnsupportedError(
+            f"a model file cannot hold the class {strange[0]!r}; use numbers or text as labels"
+        )
+    return {"labels": labels, "objects": classes.dtype.kind == "O"}

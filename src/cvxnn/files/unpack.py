@@ -1,0 +1,203 @@
+"""From JSON and arrays back to a fitted step, everything checked against everything else."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.preprocessing import StandardScaler
+
+from cvxnn.certificate import Certificate, Exactness, Scope
+from cvxnn.estimators import ConvexClassifier
+from cvxnn.files.pack import BOUNDS, KINDS, OBJECTS, SCALES, Json
+from cvxnn.files.sealed import Arrays
+from cvxnn.program import Iterate
+from cvxnn.solve import Solution, Status
+
+Sizes = dict[str, int]
+
+_SHAPES = {
+    "generators": ("gates", "width"),
+    "dual": ("samples", "outputs"),
+    "alpha_path": ("strengths", "two"),
+    "network.gates": ("neurons", "width"),
+    "network.weights_in": ("neurons", "width"),
+    "network.weights_out": ("neurons", "outputs"),
+    "network.intercept": ("outputs",),
+    "network.skip": ("features", "outputs"),
+}
+"""The axes of every array of a network; axes of one name have one length."""
+
+
+def unpacked(step: Json, prefix: str, arrays: Arrays) -> Any:
+    """Return the fitted step of what `packed` made.
+
+    Raises KeyError, TypeError, AttributeError, IndexError or ValueError where it is no such thing.
+    """
+    kind = KINDS[step["kind"]]
+    own = {name.removeprefix(prefix): x for name, x in arrays.items() if name.startswith(prefix)}
+    unpack = _scaler if kind is StandardScaler else _estimator
+    fitted = unpack(kind, step, own)
+    fitted.n_features_in_ = _whole(step, "features")
+    names = step["feature_names"]
+    if names is not None:
+        if len(names) != fitted.n_features_in_ or not all(isinstance(n, str) for n in names):
+            raise ValueError(f"there are {len(names)} names for {fitted.n_features_in_} features")
+        fitted.feature_names_in_ = np.array(names, dtype=object)
+    return fitted
+
+
+def _scaler(kind: Any, step: Json, own: Arrays) -> Any:
+    scaler = kind(with_mean=bool(step["with_mean"]), with_std=bool(step["with_std"]))
+    shape = (_whole(step, "features"),)
+    for name in SCALES:
+        setattr(scaler, f"{name}_", own[name][()] if name in own else None)
+        allowed = (shape, ()) if name == "n_samples_seen" else (shape,)
+        if name in own and not (own[name].shape in allowed and np.isfinite(own[name]).all()):
+            raise ValueError(f"{name} of the scaler is not {shape[0]} finite numbers")
+    if (scaler.with_mean and scaler.mean_ is None) or (scaler.with_std and scaler.scale_ is None):
+        raise ValueError("the scaler has no mean or no scale")
+    return scaler
+
+
+def _estimator(kind: Any, step: Json, own: Arrays) -> Any:
+    labels = _labels(step, own) if kind is ConvexClassifier else None
+    architecture = _object("architecture", step["architecture"])
+    sample = np.zeros((1, len(own["network.skip"])))
+    sizes = {
+        "features": _whole(step, "features"),
+        "width": architecture.features(sample).shape[1],
+        "two": 2,
+    }
+    if labels is not None:
+        sizes["outputs"] = 1 if len(labels) == 2 else len(labels)
+    elif step["target"] is True:
+        sizes["outputs"] = 1
+    held = {name: x for name, x in own.items() if name != "classes"}
+    _require_shapes(held, sizes)
+    model = kind(**_params(kind, step["params"], own["generators"]))
+    model._loss(sizes["outputs"])
+    if labels is None:
+        model._single = bool(step["target"])
+    else:
+        model.classes_ = labels
+    _restore(model, step, own, architecture)
+    return model
+
+
+def _restore(model: Any, step: Json, own: Arrays, architecture: Any) -> None:
+    """Set the attributes of a fitted estimator."""
+    prefix = "network."
+    network = {name.removeprefix(prefix): x for name, x in own.items() if name.startswith(prefix)}
+    model.architecture_ = architecture
+    model.network_ = architecture.network(network)
+    model.generators_, model.dual_ = own["generators"], own["dual"]
+    if "alpha_path" in own:
+        model.alpha_path_ = own["alpha_path"]
+    model.alpha_, model.alpha_max_ = _number(step, "alpha"), _number(step, "alpha_max")
+    if not (model.alpha_ > 0 and model.alpha_max_ >= 0):
+        raise ValueError(f"alpha is {model.alpha_} and alpha_max {model.alpha_max_}")
+    model.n_iter_ = _whole(step, "iterations")
+    model.fingerprint_ = _text(step, "fingerprint")
+    model._n_features_out = model.network_.n_neurons
+    model.certificate_ = _certificate(step["certificate"])
+    if model.certificate_.exactness is not architecture.exactness:
+        raise ValueError(f"the certificate's exactness is not that of {architecture.name} networks")
+    width, outputs = model.generators_.shape[1], model.dual_.shape[1]
+    model.solution_ = Solution(
+        iterate=Iterate(np.zeros((0, width, outputs)), np.zeros((0, outputs)), model.dual_),
+        status=Status[step["status"]],
+        certificate=model.certificate_,
+        iterations=model.n_iter_,
+        seconds=_number(step, "seconds"),
+        solver=_text(step, "solver"),
+        trace=(),
+    )
+
+
+def _require_shapes(held: Arrays, sizes: Sizes) -> None:
+    """Bind the axes of the arrays to lengths, those in `sizes` first; ValueError at odds."""
+    for name, array in held.items():
+        axes = _SHAPES[name]
+        if array.dtype != np.float64 or array.ndim != len(axes):
+            raise ValueError(f"{name} is {array.dtype} {array.shape}; expected float64 {axes}")
+        for axis, length in zip(axes, array.shape, strict=True):
+            if sizes.setdefault(axis, length) != length:
+                raise ValueError(
+                    f"{name} has shape {array.shape} where {axis} is {sizes[axis]} elsewhere"
+                )
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} holds NaN or infinite numbers")
+
+
+def _labels(step: Json, own: Arrays) -> NDArray[Any]:
+    target = step["target"]
+    if target["labels"] is None:
+        classes = own["classes"]
+    elif all(isinstance(label, str) for label in target["labels"]):
+        classes = np.array(target["labels"], dtype=object if target["objects"] else np.str_)
+    else:
+        raise ValueError(f"the classes are {target['labels']!r}; expected text")
+    if classes.ndim != 1 or len(classes) < 2 or not (classes[:-1] < classes[1:]).all():
+        raise ValueError("the classes are not two or more sorted labels")
+    return classes
+
+
+def _params(kind: Any, params: Json, generators: NDArray[np.float64]) -> Json:
+    expected = kind().get_params(deep=False)
+    if params.keys() != expected.keys():
+        raise ValueError(f"the options are {sorted(params)}; expected {sorted(expected)}")
+    return {name: _param(name, value, generators) for name, value in params.items()}
+
+
+def _param(name: str, value: Any, generators: NDArray[np.float64]) -> Any:
+    if name == "gates" and value == {"name": "generators_"}:
+        return generators
+    if name == "class_weight" and isinstance(value, list):
+        return {label: weight for label, weight in value}
+    return _object(name, value) if name in OBJECTS else _plain(name, value)
+
+
+def _object(name: str, value: Any) -> Any:
+    if isinstance(value, str):
+        return value
+    settings = {
+        key: _object(name, x) if isinstance(x, dict) else _plain(key, x)
+        for key, x in value["settings"].items()
+    }
+    return type(OBJECTS[name][value["name"]])(**settings)
+
+
+def _plain(name: str, value: Any) -> Any:
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise TypeError(f"{name} is {value!r}; expected a number, a word or nothing")
+
+
+def _certificate(entry: Json) -> Certificate:
+    return Certificate(
+        **{name: _number(entry, name) for name in BOUNDS},
+        scope=Scope[entry["scope"]],
+        exactness=Exactness[entry["exactness"]],
+        bound=_text(entry, "bound"),
+    )
+
+
+def _text(entry: Json, name: str) -> str:
+    value = entry[name]
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is {value!r}; expected text")
+    return value
+
+
+def _number(entry: Json, name: str) -> float:
+    value = entry[name]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+        raise TypeError(f"{name} is {value!r}; expected a finite number")
+    return float(value)
+
+
+def _whole(entry: Json, name: str) -> int:
+    value = entry[name]
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise TypeError(f"{name} is {value!r}; expected a positive integer")
+    return value
