@@ -20,7 +20,7 @@ LAYERS = (
     "solve solvers architectures",
     "everywhere optimal_set path",
     "estimators",
-    "display export files cli tables reproduce __main__ cvxnn",
+    "display export files cli tables reproduce experiments __main__ cvxnn",
 )
 RANK = {unit: rank for rank, layer in enumerate(LAYERS) for unit in layer.split()}
 

@@ -187,6 +187,7 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         architecture, objections = self.architecture_, []
         if training.fingerprint(X, target, weights) != self.fingerprint_:
             objections.append("these are not the data that the model was trained on")
+        dual = self.dual_ if self.dual_.shape == target.shape else np.zeros(target.shape)
         features = architecture.features(X[keep])
         gates = from_generators(features, self.generators_)
         whole = self.certificate_.scope is Scope.ALL_NETWORKS
@@ -206,7 +207,7 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             claim=self.certificate_,
             program=problem.program,
             objective=problem.objective(self.network_),
-            dual=self.dual_[keep],
+            dual=dual[keep],
             objections=tuple(objections),
         )
 

@@ -14,7 +14,7 @@ from cvxnn.functions import CrossEntropy, Logistic, SampleLoss, mean_loss
 from cvxnn.gates import Gates, distinct
 from cvxnn.program import Iterate, Program
 from cvxnn.projection import polar_bound
-from cvxnn.solve import Solution, Solver, solve
+from cvxnn.solve import Solution, Solver, Status, solve
 from cvxnn.solvers import ADMM
 from cvxnn.solvers.working_set import restrict
 
@@ -102,6 +102,8 @@ def choose_alpha(
     paths = [path(train, alphas, solver, **limits) for train, _ in folds]
     losses: list[float] = []
     for solutions in zip(*paths, strict=True):
+        if any(solution.status is Status.INTERRUPTED for _, solution in solutions):
+            raise KeyboardInterrupt  # there is no best strength yet
         held_out = [
             _held_out(problem, train.at(alpha).network(solution.iterate), rows)
             for (train, rows), (alpha, solution) in zip(folds, solutions, strict=True)

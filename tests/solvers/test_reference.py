@@ -34,7 +34,7 @@ from cvxnn.path import null_model
 from cvxnn.program import Program
 from cvxnn.projection import gauges
 from cvxnn.solve import Status, solve
-from cvxnn.solvers import Reference, WorkingSet, reference
+from cvxnn.solvers import Reference, reference
 
 # CVXPY's doubts about the oracle: its value is what we compare
 pytestmark = pytest.mark.filterwarnings("ignore:Solution may be inaccurate")
@@ -243,16 +243,6 @@ def test_no_blocks_leave_the_free_columns() -> None:
     assert solution.certificate.upper == pytest.approx(
         part.loss.value(part.free @ best.free), rel=1e-6
     )
-
-
-def test_solves_working_sets() -> None:
-    problem = draw([9, 1], ReLU(), LOSSES[1], Sizes(n=30, d=3, p=40, outputs=1)).problem
-    whole = solve(problem.working(), Reference(), tol=1e-7, judge=problem.judge)
-    parts = solve(
-        problem.working(), WorkingSet(inner=(Reference(),)), tol=1e-7, judge=problem.judge
-    )
-    assert parts.status is Status.OPTIMAL
-    assert parts.certificate.upper == pytest.approx(whole.certificate.upper, rel=2e-7)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

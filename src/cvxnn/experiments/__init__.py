@@ -30,9 +30,9 @@ def reproduce(
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     result = reproduce("worked-example", out=folder)
-    >>> [path.name for path in result.files], result.table.rows[0][1]
-    (['worked-example.json', 'worked-example.png'], '0.23103674')
+    ...     result = reproduce("student-1", out=folder)
+    >>> [path.name for path in result.files], result.table.rows[0][:3]
+    (['student-1.json', 'student-1.png'], ('convex program', '4', '0.552877'))
     """
     if name not in EXPERIMENTS:
         raise ValueError(f"no experiment is called {name!r}; there are {', '.join(NAMES)}")

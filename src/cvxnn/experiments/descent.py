@@ -90,7 +90,8 @@ def descend(
     """
     weights = start(rng, starts, width, X.shape[1], spread)
     due = np.unique(np.append(0, np.geomspace(1, steps, POINTS).astype(np.int64)))
-    objectives, watched = [], []
+    objectives: list[Floats] = []
+    watched: list[Floats] = []
     with np.errstate(over="ignore", invalid="ignore"):  # divergence is a result, not an error
         for step in range(steps + 1):
             if step == due[len(objectives)]:

@@ -1,6 +1,6 @@
 """One style for every figure; matplotlib is imported when a figure is drawn, not before."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -8,10 +8,10 @@ from typing import Any, ParamSpec, TypeVar
 from cvxnn.errors import UnsupportedError
 
 INK, GREY, PALE = "#222222", "#767676", "#e9e9e9"
-BLUE, RED, GREEN, ORANGE = "#0072b2", "#d55e00", "#009e73", "#c97b00"
-"""Colours that the colour-blind tell apart, after Okabe and Ito: blue is ours, orange the source's."""
+BLUE, RED, GREEN, ORANGE, PURPLE = "#0072b2", "#d55e00", "#009e73", "#c97b00", "#9b4f96"
+"""Colours that the colour-blind tell apart, after Okabe and Ito; blue is ours or the network's."""
 
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "font.size": 9.0,
     "font.family": "DejaVu Sans",
     "text.color": INK,
@@ -71,6 +71,19 @@ def canvas(rows: int, columns: int, size: tuple[float, float], **options: Any) -
     import matplotlib.pyplot as plt
 
     return plt.subplots(rows, columns, figsize=size, squeeze=False, **options)
+
+
+def beside(axes: Any, labels: Sequence[tuple[float, str, str]], gap: float = 0.06) -> None:
+    """Write (height, text, colour) at the right of the axes, moved apart by `gap` of its height."""
+    ordered = sorted(labels)
+    from_data = axes.transData + axes.transAxes.inverted()
+    places = [float(from_data.transform((1.0, height))[1]) for height, _, _ in ordered]
+    for _ in range(100):  # neighbours that are too close give way equally
+        for i in range(len(places) - 1):
+            push = max(0.0, gap - (places[i + 1] - places[i])) / 2
+            places[i], places[i + 1] = places[i] - push, places[i + 1] + push
+    for place, (_, text, colour) in zip(places, ordered, strict=True):
+        axes.text(1.02, place, text, transform=axes.transAxes, color=colour, va="center")
 
 
 def save(figure: Any, path: Path) -> None:

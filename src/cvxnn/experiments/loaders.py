@@ -91,7 +91,7 @@ def digits() -> Images:
         labels[~test],
         pixels[test],
         labels[test],
-        tuple("0123456789"),
+        tuple(f"digit {k}" for k in range(10)),
         "CIFAR-10 was not found (set CVXNN_DATA to the folder that holds cifar-10-batches-bin): "
         "scikit-learn's 8 x 8 digits stand in for it",
     )

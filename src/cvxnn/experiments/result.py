@@ -48,8 +48,13 @@ class Table:
 class Result:
     """An experiment's outcome.
 
-    >>> result = Result(name="none", title="Nothing", table=Table(("x",), (("1",),)),
-    ...                 notes=("Nothing was shown.",), files=())
+    >>> result = Result(
+    ...     name="none",
+    ...     title="Nothing",
+    ...     table=Table(("x",), (("1",),)),
+    ...     notes=("Nothing was shown.",),
+    ...     files=(),
+    ... )
     >>> print(result)
     Nothing
     <BLANKLINE>
@@ -87,9 +92,7 @@ def record(
     content = {"name": name, "title": title, "notes": list(notes), "numbers": plain(findings)}
     numbers.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     save(figure, picture)
-    return Result(
-        name=name, title=title, table=table, notes=tuple(notes), files=(numbers, picture)
-    )
+    return Result(name=name, title=title, table=table, notes=tuple(notes), files=(numbers, picture))
 
 
 def plain(value: Any) -> Any:

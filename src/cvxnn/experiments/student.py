@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linprog
 
-from cvxnn.architectures import ReLU
+from cvxnn.architectures import Network, ReLU, ReLUNetwork
 from cvxnn.estimators import ConvexRegressor
 from cvxnn.experiments.descent import Descent, Floats, curvature, descend, start
 from cvxnn.experiments.figures import BLUE, GREY, INK, ORANGE, PALE, canvas, styled
@@ -128,39 +128,46 @@ def measure(setting: Setting, full: bool = False, seed: int = 0) -> Findings:
     ).fit(X, y)
     certificate, gates = model.certificate_, enumerate_patterns(X)
     blocks = np.linalg.norm(model.solution_.iterate.blocks[:, :, 0], axis=1)
-    weights, objective = fewest_neurons(X, y, model)
+    network = fewest_neurons(X, model.network_)
+    misfit = network(X)[:, 0] - y
     bound = setting.n * certificate.lower
     return Findings(
         setting=setting,
         patterns=len(gates),
         cover=cover_count(setting.n, setting.d),
-        objective=objective,
+        objective=float(misfit @ misfit / 2 + BETA * network.weight_decay()),
         bound=bound,
         blocks=len(blocks),
         nonzero=int((blocks > 1e-6 * blocks.max()).sum()),
-        neurons=len(weights),
+        neurons=network.n_neurons,
         widths=tuple(try_width(X, y, m, bound, full, rng) for m in setting.widths),
     )
 
 
-def fewest_neurons(X: Floats, y: Floats, model: ConvexRegressor) -> tuple[Floats, float]:
-    """Return weights w_j = |a_j| u_j (k, d), k <= n, with the model's outputs, and the objective.
+def fewest_neurons(X: Floats, network: Network) -> ReLUNetwork:
+    """Return a network with the same outputs on X (n, d), no more penalty, and n neurons at most.
 
-    With unit neurons the penalty is the sum of their strengths c >= 0, and their outputs on the
-    data are linear in c: the fit is kept, and a vertex of the linear program min sum c has at most
-    n strengths that are not zero, as by Caratheodory's theorem [Pilanci2020].
+    With unit neurons the penalty is the sum of their strengths c >= 0, and the outputs are linear
+    in c: a vertex of the linear program "min sum c, same outputs" has at most n strengths that are
+    not zero, which is Caratheodory's theorem.
     """
-    network = model.network_
     lengths = np.linalg.norm(network.weights_in, axis=1)
-    signs = np.sign(network.weights_out[:, 0])
+    signs = np.sign(network.weights_out)
     unit = network.weights_in / lengths[:, None]
-    atoms = np.maximum(X @ unit.T, 0) * signs
+    atoms = (np.maximum(X @ unit.T, 0) * signs[:, 0]).T
     strengths = lengths * np.abs(network.weights_out[:, 0])
-    vertex = linprog(np.ones(len(unit)), A_eq=atoms, b_eq=atoms @ strengths, method="highs-ds").x
+    found = linprog(np.ones(len(unit)), A_eq=atoms.T, b_eq=strengths @ atoms, method="highs-ds")
+    if found.x is None:
+        raise ArithmeticError(f"the linear program of the fewest neurons failed: {found.message}")
+    vertex = np.asarray(found.x)
     kept = vertex > 1e-9 * vertex.max()
-    fit = atoms[:, kept] @ vertex[kept]
-    objective = 0.5 * ((fit - y) ** 2).sum() + BETA * vertex[kept].sum()
-    return unit[kept] * vertex[kept, None], float(objective)
+    roots = np.sqrt(vertex[kept, None])
+    return ReLUNetwork(
+        weights_in=roots * unit[kept],
+        weights_out=roots * signs[kept],
+        intercept=network.intercept,
+        skip=network.skip,
+    )
 
 
 def try_width(
@@ -169,10 +176,22 @@ def try_width(
     """Let descent start as in the report, and from starts whose size does not grow with m."""
     n, starts = len(X), 20 if full else 5
     alpha, size = BETA / n, RATE * n
-    common = {"width": m, "starts": starts, "step_size": size, "rng": rng}
-    reported = descend(X, y, alpha, steps=REPORTED_STEPS, **common)
-    steps = 100_000 if full else 10_000
-    patient = descend(X, y, alpha, steps=steps, spread=m**-0.5, **common)
+
+    def train(steps: int, spread: float) -> Descent:
+        return descend(
+            X,
+            y,
+            alpha,
+            width=m,
+            starts=starts,
+            steps=steps,
+            step_size=size,
+            spread=spread,
+            rng=rng,
+        )
+
+    reported = train(REPORTED_STEPS, 1.0)
+    patient = train(100_000 if full else 10_000, m**-0.5)
     sharpness = curvature(X, start(rng, starts, m, X.shape[1], 1.0), alpha)
     return Width(
         m=m,
@@ -231,9 +250,9 @@ def notes(findings: Findings) -> tuple[str, ...]:
         f"variance 1 the curvature at m = {wide.m} is {wide.curvature:.0f}, where this step size "
         f"allows {limit:.0f}, and {wide.reported.diverged} of {starts} starts diverge; from "
         f"weights of variance 1/m {wide.patient.diverged} do, at the same step size.",
-        f"The report states neither beta nor its step size nor its start; here beta = {BETA:g}, the "
-        f"step is {RATE:g} on the sum over samples, and labels are random signs. Objectives are in "
-        "its units, n times those of cvxnn at alpha = beta / n.",
+        "The report states neither beta nor its step size nor its start; here "
+        f"beta = {BETA:g}, the step is {RATE:g} on the sum over samples, and labels are "
+        "random signs. Objectives are in its units, n times those of cvxnn at alpha = beta / n.",
     )
 
 
@@ -247,25 +266,25 @@ def draw(findings: Findings) -> Any:
     axes[0, 0].set_ylabel("objective")
     axes[0, 0].set_yticks([1, 10, 100, 1000], ["1", "10", "100", "1000"])
     last = axes[0, -1]
-    last.text(0.97, 0.05, "no network of any width\n(certified)", transform=last.transAxes,
+    last.text(0.97, 0.03, "no network of any width\n(certified)", transform=last.transAxes,
               ha="right", color=GREY)  # fmt: skip
     return figure
 
 
 def _draw_width(axes: Any, width: Width, bound: float) -> None:
-    axes.axhspan(bound / 6, bound, color=PALE, linewidth=0)
+    axes.axhspan(bound / 8, bound, color=PALE, linewidth=0)
     axes.axhline(bound, color=INK, linewidth=0.9)
     for curves, colour in ((width.reported, ORANGE), (width.patient, BLUE)):
         values = np.where(np.isfinite(curves.objective), curves.objective, 1e300)
         axes.plot(curves.steps, values.T, color=colour, linewidth=0.9, alpha=0.75)
     starts, ends = len(width.patient.objective), int(width.patient.steps[-1])
     axes.set_xscale("symlog", linthresh=1)
-    axes.set(yscale="log", xlim=(0, ends), ylim=(bound / 6, 2e4), xlabel="step")
+    axes.set(yscale="log", xlim=(0, ends), ylim=(bound / 8, 2e4), xlabel="step")
     axes.set(xticks=(0, 10, 1000), xticklabels=("0", "10", "1000"), title=f"m = {width.m}")
     axes.minorticks_off()
     lost = width.reported.diverged
-    axes.text(0.97, 0.97, f"as reported, {REPORTED_STEPS} steps"
-              + (f":\n{lost} of {starts} explode" if lost else ""),
+    fate = f"{lost} of {starts} explode" if lost else f"{REPORTED_STEPS} steps"
+    axes.text(0.97, 0.97, f"as reported:\n{fate}",
               transform=axes.transAxes, ha="right", va="top", color=ORANGE)  # fmt: skip
     axes.text(0.97, 0.82, f"small start: {width.reached} of {starts}\nreach the bound",
               transform=axes.transAxes, ha="right", va="top", color=BLUE)  # fmt: skip

@@ -11,7 +11,18 @@ from sklearn.decomposition import PCA
 from cvxnn.architectures import Architecture, GatedReLU, ReLU
 from cvxnn.estimators import ConvexRegressor
 from cvxnn.experiments.descent import Descent, Floats, Weights, descend, outputs
-from cvxnn.experiments.figures import BLUE, GREEN, GREY, INK, ORANGE, PALE, canvas, styled
+from cvxnn.experiments.figures import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    PALE,
+    PURPLE,
+    beside,
+    canvas,
+    styled,
+)
 from cvxnn.experiments.loaders import cifar10, data_folder, digits, two_classes
 from cvxnn.experiments.result import Result, Table, record
 
@@ -117,7 +128,8 @@ def measure(full: bool = False, seed: int = 0) -> Findings:
     n = len(data.X)
 
     def accuracies(weights: Weights) -> Floats:
-        return ((outputs(data.X_test, weights) > 0) == (data.y_test > 0)).mean(axis=1)
+        right = (outputs(data.X_test, weights) > 0) == (data.y_test > 0)
+        return np.asarray(right.mean(axis=1))
 
     descent = descend(
         data.X,
@@ -187,7 +199,7 @@ def programs(data: Data, descent: Descent, seed: int) -> tuple[list[Model], list
 
 
 def floor(X: Floats, y: Floats, v: Floats) -> float:
-    """Return a bound that no ReLU network of any width is below, from any vector v (n,).
+    """Return a bound that no ReLU network of any width is below, from any v (n,) but zero.
 
     By duality v'y - |v|^2 / 2 is one once |v'(X u)_+| <= beta for all unit u [Pilanci2020]. As
     (t)_+ = (t + |t|) / 2, that is at most |X'v| / 2 plus, for w = (v)_+ or (-v)_+,
@@ -197,8 +209,8 @@ def floor(X: Floats, y: Floats, v: Floats) -> float:
         np.sqrt(w.sum() * np.linalg.eigvalsh((X.T * w) @ X)[-1])
         for w in (np.maximum(v, 0), np.maximum(-v, 0))
     ]
-    gauge = (np.linalg.norm(X.T @ v) + max(parts)) / 2
-    v = v * min(v @ y / (v @ v), BETA / gauge)
+    largest = 2 * BETA / (np.linalg.norm(X.T @ v) + max(parts))
+    v = v * np.clip(v @ y / (v @ v), -largest, largest)
     return float(v @ y - v @ v / 2)
 
 
@@ -237,7 +249,7 @@ def notes(findings: Findings) -> tuple[str, ...]:
         f"The ReLU program on the gates where SGD ended has {own.objective:.4f}: never above SGD, "
         "which is one of its feasible points.",
         f"The gated program ({gated.objective:.4f}) is exact for gated networks with these gates, "
-        "another model; it bounds no ReLU network either.",
+        "another model; of ReLU networks it bounds only those with these patterns.",
         f"What bounds every ReLU network of any width is a relaxation of the dual: "
         f"{findings.floor:.4f}, rigorous and far from tight.",
         f"The report states neither beta nor its step size nor its classes; here beta = {BETA:g}, "
@@ -249,54 +261,54 @@ def notes(findings: Findings) -> tuple[str, ...]:
 @styled
 def draw(findings: Findings) -> Any:
     """Return the figure: objective and test accuracy along descent, beside the programs."""
-    figure, axes = canvas(1, 2, (9.6, 4.0))
+    figure, axes = canvas(1, 2, (11.0, 3.8))
     _draw_objective(axes[0, 0], findings)
     _draw_accuracy(axes[0, 1], findings)
     return figure
 
 
-def _lines(findings: Findings) -> tuple[tuple[Model, str, str], ...]:
+def _models(findings: Findings) -> tuple[tuple[Model, str, str], ...]:
     return (
         (findings.relu, ORANGE, f"ReLU, {GATES} sampled gates"),
         (findings.own, GREEN, "ReLU, SGD's own gates"),
-        (findings.gated, GREY, f"gated, {GATES} sampled gates"),
+        (findings.gated, PURPLE, f"gated, {GATES} sampled gates"),
     )
 
 
 def _draw_objective(axes: Any, findings: Findings) -> None:
-    end = int(findings.steps[-1])
-    low = findings.floor / 1.6
+    low, best = findings.floor / 1.6, float(findings.objective[findings.best, -1])
     axes.axhspan(low, findings.floor, color=PALE, linewidth=0)
     axes.axhline(findings.floor, color=INK, linewidth=0.9)
-    axes.plot(findings.steps, findings.objective.T, color=BLUE, linewidth=0.9, alpha=0.75)
-    for model, colour, name in _lines(findings):
+    for model, colour, _ in _models(findings):
         axes.axhline(model.objective, color=colour, linewidth=1.2)
-        _beside(axes, f"{name}: {model.objective:.2f}", model.objective, colour)
-    axes.text(1.3, findings.objective[:, 0].max(), "SGD", color=BLUE, va="bottom")
-    axes.text(1.3, findings.floor / 1.1, "no ReLU network of any width (certified)", color=GREY,
-              va="top")  # fmt: skip
-    axes.set_xscale("symlog", linthresh=1)
-    axes.set(yscale="log", xlim=(0, end), ylim=(low, 1.6 * findings.objective[:, 0].max()))
-    axes.set(xlabel="step", ylabel="objective")
-    _ticks(axes)
-    axes.set_title("The programs of sampled gates\nare no floor for SGD")
+    _along(axes, findings, findings.objective)
+    axes.set(yscale="log", ylabel="objective")
+    axes.set_yticks([2, 5, 10, 20, 50, 100], ["2", "5", "10", "20", "50", "100"])
+    axes.set_ylim(low, 1.3 * findings.objective[:, 0].max())
+    axes.minorticks_off()
+    axes.text(0.03, 0.04, "no ReLU network of any width (certified)", color=GREY,
+              transform=axes.transAxes)  # fmt: skip
+    lines = [(m.objective, f"{name} {m.objective:.2f}", c) for m, c, name in _models(findings)]
+    beside(axes, [*lines, (best, f"SGD {best:.2f}", BLUE)])
+    side = "below" if best < findings.relu.objective else "above"
+    axes.set_title(f"SGD ends {side} the ReLU program\nof sampled gates")
 
 
 def _draw_accuracy(axes: Any, findings: Findings) -> None:
-    axes.plot(findings.steps, findings.accuracy.T, color=BLUE, linewidth=0.9, alpha=0.75)
-    for model, colour, _ in _lines(findings):
+    best = float(findings.accuracy[findings.best, -1])
+    for model, colour, _ in _models(findings):
         axes.axhline(model.accuracy, color=colour, linewidth=1.2)
+    _along(axes, findings, findings.accuracy)
+    axes.set(ylabel="test accuracy", ylim=(None, 1))
+    lines = [(m.accuracy, f"{name} {m.accuracy:.3f}", c) for m, c, name in _models(findings)]
+    beside(axes, [*lines, (best, f"SGD {best:.3f}", BLUE)])
+    axes.set_title(f"Accuracy on {findings.test_samples} images not seen,\n"
+                   f"{' against '.join(findings.classes)}")  # fmt: skip
+
+
+def _along(axes: Any, findings: Findings, curves: Floats) -> None:
+    axes.plot(findings.steps, curves.T, color=BLUE, linewidth=0.9, alpha=0.75)
     axes.set_xscale("symlog", linthresh=1)
-    axes.set(xlim=(0, int(findings.steps[-1])), xlabel="step", ylabel="test accuracy")
-    _ticks(axes)
-    axes.set_title(f"Accuracy on {findings.test_samples} images not seen:\n"
-                   f"{' or '.join(findings.classes)}")  # fmt: skip
-
-
-def _beside(axes: Any, text: str, height: float, colour: str) -> None:
-    axes.annotate(text, (0, height), xytext=(4, 3), textcoords="offset points", color=colour)
-
-
-def _ticks(axes: Any) -> None:
+    axes.set(xlim=(0, int(findings.steps[-1])), xlabel="step")
     axes.set_xticks([0, 1, 10, 100, 1000], ["0", "1", "10", "100", "1000"])
     axes.minorticks_off()

@@ -25,10 +25,11 @@ TARGETS = ((1.0, 2.0, -1.0), (1.0, -1.0, 1.0), (-1.0, 1.0, 2.0))
 BETAS = (0.1, 0.5)
 PATH = (0.05, 0.1, 0.2, 0.5, 0.7, 0.72, 1.0, 2.0, 5.0, 10.0)
 TOL = 1e-7
+RELU = ReLU(bias=False)
 
 
 class Case(NamedTuple):
-    """One target and strength, in the source's units: 1/2 |f - y|^2 + beta/2 * (weights squared)."""
+    """One target and strength; objectives are 1/2 |f - y|^2 + beta/2 * (weights squared)."""
 
     y: tuple[float, ...]
     beta: float
@@ -95,9 +96,7 @@ def measure(full: bool = False, seed: int = 0) -> Findings:
     )
 
 
-def fit(
-    y: tuple[float, ...], beta: float, architecture: Architecture = ReLU(bias=False)
-) -> ConvexRegressor:
+def fit(y: tuple[float, ...], beta: float, architecture: Architecture = RELU) -> ConvexRegressor:
     """Return the fitted model; cvxnn's loss is a mean, so its alpha is beta / n."""
     model = ConvexRegressor(
         architecture,
@@ -121,9 +120,8 @@ def slide_program(y: tuple[float, ...], beta: float) -> tuple[float, float]:
     Its cone D X u >= 0 asks nothing of the samples that a neuron is meant to be closed on, where
     (2 D - I) X u >= 0 asks that they be on its closed side.
     """
-    relu = ReLU(bias=False)
     problem = assemble(
-        relu,
+        RELU,
         X,
         distinct(enumerate_patterns(X)),
         mean_loss(Squared(), np.asarray(y)[:, None]),
@@ -131,8 +129,9 @@ def slide_program(y: tuple[float, ...], beta: float) -> tuple[float, float]:
         free=free_columns(X, intercept=False, skip=False),
         outputs=1,
     )
-    cone = relu.constraint(X, problem.gates, 1)
-    weak = replace(cone.map, signs=(cone.map.signs + 1) / 2)
+    cone = RELU.constraint(X, problem.gates, 1)
+    rows: Any = cone.map
+    weak = replace(rows, signs=(rows.signs + 1) / 2)
     program = replace(problem.program, constraint=cone._replace(map=weak))
     solution = solve(program, Reference(), tol=TOL)
     described = problem.objective(problem.network(solution.iterate))
@@ -252,13 +251,13 @@ def _draw_cells(axes: Any, findings: Findings) -> None:
         axes.annotate("", tip, xytext=(0, 0), arrowprops=arrow)
         _label(axes, f"neuron, a {'>' if a > 0 else '<'} 0", 0.7 * tip, (10, 0), colour)
     axes.set(xlabel="$u_1$", ylabel="$u_2$", aspect="equal", xticks=(-3, 0, 3), yticks=(-3, 0, 3))
-    axes.set_title("The plane has four cells, named by their patterns;\nboth best neurons lie on walls")
+    axes.set_title(
+        "The plane has four cells, named by their patterns;\nboth best neurons lie on walls"
+    )
 
 
 def _label(axes: Any, text: str, at: Any, offset: tuple[float, float], colour: str) -> None:
-    axes.annotate(
-        text, at, xytext=offset, textcoords="offset points", va="center", color=colour
-    )
+    axes.annotate(text, at, xytext=offset, textcoords="offset points", va="center", color=colour)
 
 
 def _draw_objectives(axes: Any, case: Case) -> None:
@@ -303,7 +302,9 @@ def _draw_network(axes: Any, findings: Findings) -> None:
         _label(axes, f"y = {y:g}\nf = {f:.3f}", x, (8, -13), INK)
     axes.set(aspect="equal", xlabel="$x_1$", ylabel="$x_2$", xlim=(-1, 4.5), ylim=(-1, 4.5))
     axes.set(xticks=range(5), yticks=range(5))
-    axes.set_title("The best network for y = (1, 2, -1), beta = 0.1:\ntwo neurons, their folds dashed")
+    axes.set_title(
+        "The best network for y = (1, 2, -1), beta = 0.1:\ntwo neurons, their folds dashed"
+    )
 
 
 def _draw_path(axes: Any, findings: Findings) -> None:
@@ -320,4 +321,6 @@ def _draw_path(axes: Any, findings: Findings) -> None:
     axes.set(xscale="log", xlabel="beta", ylabel="objective", xlim=(0.04, 70), ylim=(0, 3.3))
     axes.set_xticks([0.1, 1, 10], ["0.1", "1", "10"])
     axes.minorticks_off()
-    axes.set_title("Along the path for y = (1, 2, -1):\nwhat the slide's program reports, no network has")
+    axes.set_title(
+        "Along the path for y = (1, 2, -1):\nwhat the slide's program reports, no network has"
+    )

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from cvxnn.arrays import Array, device, namespace, norm
+import numpy as np
+
+from cvxnn.arrays import Array, device, inner, namespace, norm
 from cvxnn.linalg import conjugate_gradient
 from cvxnn.program import Iterate, Program
 from cvxnn.solvers.fista import origin
@@ -22,6 +24,10 @@ class Triple(NamedTuple):
         """Return self + share * other."""
         return Triple(*(a + share * b for a, b in zip(self, other, strict=True)))
 
+    def dot(self, other: "Triple") -> float:
+        """Return the inner product."""
+        return sum(inner(a, b) for a, b in zip(self, other, strict=True))
+
     def size(self) -> float:
         """Return the Euclidean norm."""
         return math.hypot(*(norm(part) for part in self))
@@ -36,12 +42,17 @@ class Factors(NamedTuple):
 
 
 class State(NamedTuple):
-    """The copies, their scaled multipliers, and the penalty parameter with its next update."""
+    """The fixed-point variable v = copies + scaled multipliers, and what speeds it up."""
 
-    copies: Triple
-    duals: Triple
+    v: Triple
     rho: float
     inner: Array
+    memory: tuple[tuple[Triple, Triple], ...]
+    """The last (residual, image) pairs of the fixed-point map at this rho."""
+    plain: Triple | None
+    """Where the unaccelerated step led, when `v` is extrapolated."""
+    residual: float
+    """Norm of the last residual that was accepted."""
     age: int
     update: int
     factors: Factors
@@ -49,17 +60,21 @@ class State(NamedTuple):
 
 @dataclass(frozen=True)
 class ADMM:
-    """Alternating direction method of multipliers [Boyd2011] with adaptive penalty parameter.
+    """Alternating directions [Boyd2011] with adaptive penalty and Anderson acceleration.
 
     Splits the program into copies z = A u + F b, w = u and s = C u. The quadratic step over (u, b)
     is exact: b is eliminated by projection, and u by the Woodbury identity, where
     A T^-1 A* = (X T^-1 X') o (D D') is one (n, n) matrix that does not depend on the penalty
-    parameter. Beyond `direct` samples the same system is solved by conjugate gradients. Takes every
-    loss, penalty and cone; the point read is the sparse copy w.
+    parameter; beyond `direct` samples the same system is solved by conjugate gradients. The sweep
+    is a fixed-point map: its last few residuals are mixed so that they cancel, and a mixture that
+    makes the residual grow is taken back [WalkerNi2011]. Takes every loss, penalty and cone; the
+    point read is the sparse copy w.
     """
 
     relaxation: float = 1.6
     """Over-relaxation, in [1, 2)."""
+    memory: int = 8
+    """Pairs kept for Anderson acceleration; 0 for none."""
     direct: int = 5000
     """Largest n for which the (n, n) matrix is formed."""
     inner_tol: float = 1e-9
@@ -89,43 +104,80 @@ class ADMM:
         copies = Triple(program.predict(blocks, free), blocks, _rows(program, blocks))
         slope = program.lift.adjoint(dual) + _rows_adjoint(program, multiplier, blocks)
         duals = Triple(-dual / rho, slope / (rho * factors.scale**2), -multiplier / rho)
-        return State(copies, duals, rho, 0 * dual, 0, 20, factors)
+        v = copies.plus(duals)
+        return State(v, rho, 0 * dual, (), None, math.inf, 0, 20, factors)
 
     def step(self, program: Program, state: State) -> State:
-        """Return the state after one sweep; the penalty parameter moves at ages 20, 40, 80, ..."""
-        copies, duals, rho, factors = state.copies, state.duals, state.rho, state.factors
+        """Return the state after one sweep; rho moves at ages 20, 40, 80, ..., 320, 640, ..."""
+        v, rho, factors = state.v, state.rho, state.factors
+        copies = _proxes(program, v, rho, factors)
+        duals = v.plus(copies, -1.0)
         image, y = _quadratic(program, copies.plus(duals, -1.0), state)
-        relaxed = Triple(*(a + self.relaxation * (b - a) for a, b in zip(copies, image, strict=True)))
-        ahead = relaxed.plus(duals)
-        following = Triple(
-            program.loss.prox(ahead.z, 1 / rho),
-            program.penalty.prox(ahead.w, 1 / (rho * factors.scale**2)),
-            ahead.s if program.constraint is None else program.constraint.cone.prox(ahead.s, 1.0),
-        )
-        duals = ahead.plus(following, -1.0)
+        following = v.plus(image.plus(copies, -1.0), self.relaxation)
+        residual = _weigh(following.plus(v, -1.0), factors)
+        size = residual.size()
+        if state.plain is not None and not size <= 2 * state.residual:  # it led astray: go back
+            return state._replace(v=state.plain, plain=None, memory=())
         age, update = state.age + 1, state.update
         if age == update:
-            primal = _weigh(image.plus(following, -1.0), factors).size()
-            change = _weigh(following.plus(copies, -1.0), factors).size()
-            size = max(_weigh(image, factors).size(), _weigh(following, factors).size())
-            factor = _balance(primal, change, size, _weigh(duals, factors).size())
-            rho, update = rho * factor, 2 * update if update < 320 else update + 320
-            duals = Triple(*(part / factor for part in duals))
-        return State(following, duals, rho, y, age, update, factors)
+            split = _weigh(image.plus(copies, -1.0), factors).size()
+            level = max(_weigh(image, factors).size(), _weigh(copies, factors).size())
+            after = _proxes(program, following, rho, factors)
+            change = _weigh(after.plus(copies, -1.0), factors).size()
+            factor = _balance(split, change, level, _weigh(duals, factors).size())
+            update = 2 * update if update < 320 else update + 320
+            if factor != 1.0:
+                moved = after.plus(following.plus(after, -1.0), 1 / factor)
+                return State(
+                    moved, rho * factor, y, (), None, math.inf, age, update, factors
+                )
+        memory = (*state.memory, (residual, following))[-self.memory - 1 :]
+        ahead = _extrapolate(memory) if self.memory and len(memory) > 1 else None
+        plain = following if ahead is not None else None
+        return State(
+            ahead or following, rho, y, memory, plain, size, age, update, factors
+        )
 
     def read(self, program: Program, state: State) -> Iterate:
         """Return the copy w with its best free coefficients, and the multipliers of z and s."""
-        w, columns = state.copies.w, program.free
-        free = origin(program)[1]
+        copies = _proxes(program, state.v, state.rho, state.factors)
+        duals = state.v.plus(copies, -1.0)
+        columns, free = program.free, origin(program)[1]
         if columns.shape[1]:
             square = namespace(columns).sum(columns[:, 0] ** 2)
-            free = columns.T @ (state.copies.z - program.lift.apply(w)) / square
-        multiplier = None if program.constraint is None else -state.rho * state.duals.s
-        return Iterate(w, free, -state.rho * state.duals.z, multiplier)
+            free = columns.T @ (copies.z - program.lift.apply(copies.w)) / square
+        multiplier = None if program.constraint is None else -state.rho * duals.s
+        return Iterate(copies.w, free, -state.rho * duals.z, multiplier)
 
     def done(self, state: State) -> bool:
         """Return False: every step may still help."""
         return False
+
+
+def _proxes(program: Program, v: Triple, rho: float, factors: Factors) -> Triple:
+    """Return the copies that belong to v: the three proximal points."""
+    return Triple(
+        program.loss.prox(v.z, 1 / rho),
+        program.penalty.prox(v.w, 1 / (rho * factors.scale**2)),
+        v.s if program.constraint is None else program.constraint.cone.prox(v.s, 1.0),
+    )
+
+
+def _extrapolate(memory: tuple[tuple[Triple, Triple], ...]) -> Triple | None:
+    """Return Anderson's mixture of the images, whose residuals nearly cancel [WalkerNi2011]."""
+    residuals, images = zip(*memory, strict=True)
+    last, steps = residuals[-1], range(len(memory) - 1)
+    changes = [residuals[k + 1].plus(residuals[k], -1.0) for k in steps]
+    gram = np.array([[a.dot(b) for b in changes] for a in changes])
+    right = np.array([a.dot(last) for a in changes])
+    floor = 1e-10 * np.trace(gram)
+    if not floor > 0:
+        return None
+    weights = np.linalg.solve(gram + floor * np.eye(len(gram)), right)
+    mixed: Triple = images[-1]
+    for k, weight in zip(steps, weights, strict=True):
+        mixed = mixed.plus(images[k + 1].plus(images[k], -1.0), -float(weight))
+    return mixed
 
 
 def _quadratic(program: Program, target: Triple, state: State) -> tuple[Triple, Array]:

@@ -42,7 +42,7 @@ class Piece(NamedTuple):
     own: Matrix
     right: Floats
     cones: list[tuple[str, int]]
-    """(kind, number of rows); kinds are "nonnegative", "second order", "exponential", "psd"."""
+    """(kind, size): "nonnegative", "second order", "exponential" with rows, "psd" with the side."""
 
 
 def smooth(square: Floats) -> Piece:

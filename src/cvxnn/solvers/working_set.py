@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from cvxnn.arrays import Array, device, double, like, namespace, to_numpy
 from cvxnn.program import Constraint, Iterate, Program
 from cvxnn.projection import gauges, project_onto_cone
-from cvxnn.solve import Solver, solve
+from cvxnn.solve import Solver, Status, solve
 from cvxnn.solvers.admm import ADMM
 from cvxnn.solvers.cone_norm import cones_in_penalty
 from cvxnn.solvers.fista import FISTA, origin
@@ -71,6 +71,8 @@ class WorkingSet:
         solver: Solver = ADMM() if FISTA().why_not(small) else FISTA()
         start = _take(state.iterate, chosen)
         solution = solve(small, solver, start=start, tol=state.tol, max_iter=self.max_iter)
+        if solution.status is Status.INTERRUPTED:
+            raise KeyboardInterrupt  # meant for the run around this one
         settled = state.tol <= self.last_tol and len(added) == 0
         tol = max(self.tighten * state.tol, self.last_tol)
         return State(_spread(state.iterate, solution.iterate, chosen), tol, settled)
