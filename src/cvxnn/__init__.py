@@ -4,12 +4,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cvxnn.architectures import GatedReLU, ReLU
+    from cvxnn.architectures import GatedNetwork, GatedReLU, ReLU, ReLUNetwork
     from cvxnn.certificate import Certificate, Exactness, Scope, Verification, verify
     from cvxnn.estimators import ConvexClassifier, ConvexRegressor
     from cvxnn.files import load, save
     from cvxnn.gates import enumerate_patterns
     from cvxnn.solve import Solution, Status
+    from cvxnn.training import certify_network
 
 __version__ = "0.1.0"
 
@@ -18,12 +19,15 @@ __all__ = [
     "ConvexClassifier",
     "ConvexRegressor",
     "Exactness",
+    "GatedNetwork",
     "GatedReLU",
     "ReLU",
+    "ReLUNetwork",
     "Scope",
     "Solution",
     "Status",
     "Verification",
+    "certify_network",
     "enumerate_patterns",
     "load",
     "save",
@@ -31,12 +35,13 @@ __all__ = [
 ]
 
 _NAMES = {
-    "architectures": ("GatedReLU", "ReLU"),
+    "architectures": ("GatedNetwork", "GatedReLU", "ReLU", "ReLUNetwork"),
     "certificate": ("Certificate", "Exactness", "Scope", "Verification", "verify"),
     "estimators": ("ConvexClassifier", "ConvexRegressor"),
     "files": ("load", "save"),
     "gates": ("enumerate_patterns",),
     "solve": ("Solution", "Status"),
+    "training": ("certify_network",),
 }
 _HOMES = {name: f"cvxnn.{home}" for home, names in _NAMES.items() for name in names}
 

@@ -59,10 +59,15 @@ class Certificate:
 
     @property
     def relative_gap(self) -> float:
-        """Return the gap as a share of `upper`; 0 when it is below the resolution."""
-        if not self.gap > self.resolution:
-            return 0.0 if np.isfinite(self.gap) else float("inf")
-        return self.gap / self.upper if self.upper > 0 else float("inf")
+        """Return the gap as a share of `upper`; 0 when it is below the resolution.
+
+        Bounds that contradict each other by more than rounding prove nothing: infinity.
+        """
+        if not np.isfinite(self.gap):
+            return float("inf")
+        if self.gap > self.resolution:
+            return self.gap / self.upper if self.upper > 0 else float("inf")
+        return 0.0 if self.gap >= -self.resolution - 1e-9 * abs(self.upper) else float("inf")
 
     def proves(self, tol: float) -> bool:
         """Tell whether the network is within the relative gap `tol` of the best in scope."""
@@ -116,7 +121,7 @@ def _in_domain(program: Program, v: Array) -> Array:
         drawn = v + float(share) * (inside - v)
         if np.isfinite(program.loss.conjugate(-drawn)):
             return drawn
-    return 0 * v
+    return namespace(v).zeros_like(v)
 
 
 def _orthogonal(free: Array, v: Array) -> Array:

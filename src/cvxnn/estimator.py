@@ -3,6 +3,7 @@
 import time
 import warnings
 from collections.abc import Callable, Iterable
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -58,10 +59,12 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     def _fit(self, X: Any, target: Floats, weights: Any, labels: Any) -> None:
         begin = time.perf_counter()
+        self._check_limits()
         weights, _ = training.positive_weights(weights, X.shape[0])
         architecture = training.architecture_of(self.architecture)
         loss = self._loss(target.shape[1])
-        training.require_memory(architecture, X, self._gate_count(), target.shape[1])
+        gates, outputs = self._gate_count(), target.shape[1]
+        training.require_memory(architecture, X, gates, outputs, self.solver)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         samples = training.distinct_samples(X, target, weights)
         rows = training.on_device(X[samples.index], self.device)
@@ -102,18 +105,27 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         self._n_features_out = self.network_.n_neurons
         self._report()
 
+    def _check_limits(self) -> None:
+        for name in ("tol", "max_iter", "max_time"):
+            value = getattr(self, name)
+            if value is None and name == "max_time":
+                continue
+            if not (isinstance(value, Real) and value > 0):
+                raise ValueError(f"{name} is {value!r}; it must be a positive number")
+
     def _left(self, begin: float) -> float:
         return max(1e-3, self.max_time - (time.perf_counter() - begin))
 
     def _gate_count(self) -> int:
         if not isinstance(self.n_gates, (int, np.integer)) or self.n_gates < 1:
             raise ValueError(f"n_gates is {self.n_gates!r}; expected a positive integer")
-        return int(self.n_gates) if isinstance(self.gates, str) else len(self.gates)
+        return int(self.n_gates) if isinstance(self.gates, str) else np.atleast_1d(self.gates).shape[0]
 
     def _gates(self, architecture: Architecture, X: Array, seed: int) -> Any:
-        if self.warm_start and hasattr(self, "generators_"):
+        sampled = isinstance(self.gates, str) and self.gates == "sample"
+        if self.warm_start and sampled and hasattr(self, "generators_"):
             gates = from_generators(architecture.features(X), self.generators_)
-            return gates, self.certificate_.scope
+            return gates, Scope.GIVEN_GATES  # all patterns of other data are not all of these
         rng = np.random.default_rng(seed)
         return training.gates_of(architecture, X, self.gates, self.n_gates, rng)
 
@@ -129,7 +141,7 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             if self.alpha != "auto":
                 raise ValueError(f"alpha is {self.alpha!r}; expected 'auto' or a positive number")
             return self._validated_alpha(problem, solver, strata, seed)
-        if not (np.isreal(self.alpha) and 0 < self.alpha < np.inf):
+        if not (isinstance(self.alpha, Real) and 0 < self.alpha < np.inf):
             raise ValueError(f"alpha is {self.alpha!r}; expected 'auto' or a positive number")
         if self.alpha >= self.alpha_max_ * (1 + 1e-12):
             warnings.warn(

@@ -3,10 +3,11 @@
 import os
 from pathlib import Path
 
-from cvxnn.architectures import Architecture
+from cvxnn.architectures.base import Sizes
 from cvxnn.errors import MemoryBudgetError
+from cvxnn.solve import Solver
 
-_BASE = 48 * 2**20
+_BASE = 72 * 2**20
 """Bytes of temporaries that do not grow with the data: product blocks, BLAS buffers."""
 
 
@@ -23,18 +24,17 @@ def available() -> int:
     return free
 
 
-def predict(
-    architecture: Architecture, n: int, d: int, p: int, outputs: int, itemsize: int
-) -> int:
-    """Return the bytes that a fit holds at its peak, beside the data it was given.
+def predict(sizes: Sizes, solver: Solver, *, n: int, d: int, p: int, itemsize: int) -> int:
+    """Return the bytes that a fit holds at its peak, beside the data that it was given.
 
-    `n` samples, `d` features (without the bias), `p` gates, numbers of `itemsize` bytes.
+    `n` samples, `d` features with the bias, `p` gates, numbers of `itemsize` bytes. Points are
+    counted in float64, as certificates need them.
     """
-    width = d + 1
-    data = 2 * n * width * itemsize
-    held = architecture.memory(n, width, p, outputs) * itemsize
-    bound = (3 * n * outputs + 4 * p * width * outputs) * 8
-    return _BASE + data + held + bound + p * n
+    data = 3 * n * d * itemsize
+    masks = 3 * p * n  # one byte each, while equal patterns are sought
+    blocks, rows = solver.copies
+    points = 8 * ((blocks + 4) * sizes.blocks + rows * sizes.rows)
+    return _BASE + data + masks + sizes.lift * itemsize + points
 
 
 def require(needed: int, at_hand: int | None = None) -> None:

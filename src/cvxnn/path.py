@@ -14,7 +14,7 @@ from cvxnn.functions import CrossEntropy, Logistic, SampleLoss, mean_loss
 from cvxnn.gates import Gates, distinct
 from cvxnn.program import Iterate, Program
 from cvxnn.projection import polar_bound
-from cvxnn.solve import Solution, Solver, Status, solve
+from cvxnn.solve import Solution, Solver, solve_part
 from cvxnn.solvers import ADMM
 from cvxnn.solvers.working_set import restrict
 
@@ -30,7 +30,7 @@ _INTERIOR: dict[str, SampleLoss] = {
 def null_model(program: Program) -> Iterate:
     """Return the best iterate without blocks: the intercept and the linear skip alone."""
     none = np.zeros(0, dtype=np.int64)
-    return solve(restrict(program, none), ADMM(), tol=1e-10, max_iter=5000).iterate
+    return solve_part(restrict(program, none), ADMM(), tol=1e-10, max_iter=5000).iterate
 
 
 def interior_dual(program: Program) -> Array | None:
@@ -69,7 +69,7 @@ def path(
     start: Iterate | None = None
     for alpha in alphas:
         here = problem.at(float(alpha))
-        solution = solve(here.working(), solver, start=start, judge=here.judge, **limits)
+        solution = solve_part(here.working(), solver, start=start, judge=here.judge, **limits)
         start = solution.iterate
         yield float(alpha), solution
 
@@ -102,8 +102,6 @@ def choose_alpha(
     paths = [path(train, alphas, solver, **limits) for train, _ in folds]
     losses: list[float] = []
     for solutions in zip(*paths, strict=True):
-        if any(solution.status is Status.INTERRUPTED for _, solution in solutions):
-            raise KeyboardInterrupt  # there is no best strength yet
         held_out = [
             _held_out(problem, train.at(alpha).network(solution.iterate), rows)
             for (train, rows), (alpha, solution) in zip(folds, solutions, strict=True)

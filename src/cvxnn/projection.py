@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxnn.arrays import Array, like, namespace, spectral_norm, to_numpy
+from cvxnn.arrays import Array, device, like, namespace, spectral_norm, to_numpy
+from cvxnn.maps import row_blocks
 from cvxnn.program import Constraint, Program
 
 Floats = NDArray[np.float64]
@@ -125,16 +126,16 @@ def gauges(
         return bounds
     if multiplier is not None:
         bounds = xp.minimum(bounds, _with(program, g, multiplier, program.constraint))
-    above = np.flatnonzero(to_numpy(bounds) > enough)
-    if len(above) == 0:
-        return bounds
-    index = xp.asarray(above, device=g.device)
-    part = Constraint(program.constraint.map.restrict(index), program.constraint.cone)
-    chosen = xp.take(g, index, axis=0)
-    start = None if multiplier is None else xp.take(multiplier, index, axis=0)
-    better = _with(program, chosen, shorten(part, chosen, start), part)
     host = to_numpy(bounds).copy()
-    host[above] = np.minimum(host[above], to_numpy(better))
+    above = np.flatnonzero(host > enough)
+    width = int(np.prod(program.constraint.map.out_shape[1:]))
+    for some in row_blocks(len(above), width):
+        index = xp.asarray(above[some], device=device(g))
+        part = Constraint(program.constraint.map.restrict(index), program.constraint.cone)
+        chosen = xp.take(g, index, axis=0)
+        start = None if multiplier is None else xp.take(multiplier, index, axis=0)
+        better = to_numpy(_with(program, chosen, shorten(part, chosen, start), part))
+        host[above[some]] = np.minimum(host[above[some]], better)
     return like(host, bounds)
 
 

@@ -40,6 +40,10 @@ class Solver(Protocol):
     def period(self) -> int:
         """Iterations between the first checks of the gap; later they are further apart."""
 
+    @property
+    def copies(self) -> tuple[int, int]:
+        """How many points of the blocks and of the cone rows it holds at once."""
+
     def why_not(self, program: Program) -> str | None:
         """Return None, or one sentence on why this program is not for this solver."""
 
@@ -127,6 +131,25 @@ def solve(
     return run.solution()
 
 
+def solve_part(program: Program, solver: Solver, **limits: Any) -> Solution:
+    """Solve as a part of something larger: what ends that too is raised again here."""
+    solution = solve(program, solver, **limits)
+    if solution.status is Status.INTERRUPTED:
+        raise KeyboardInterrupt
+    if solution.status is Status.MEMORY:
+        raise MemoryError(Status.MEMORY.value)
+    return solution
+
+
+_ENDS: dict[type[BaseException], Status] = {
+    KeyboardInterrupt: Status.INTERRUPTED,
+    MemoryError: Status.MEMORY,
+    FloatingPointError: Status.NUMERICAL,
+    OverflowError: Status.NUMERICAL,
+    np.linalg.LinAlgError: Status.NUMERICAL,
+}
+"""What may end a run from inside a step; its best points are kept."""
+
 _STALL = 3000
 """Iterations without a gap 5 % smaller, after which a run is given up as INACCURATE."""
 
@@ -150,8 +173,8 @@ class _Run:
         callbacks: tuple[Callable[[Progress], object], ...],
     ) -> None:
         state = self.solver.init(self.program, start)
-        ended = self._check(state, tol, callbacks)
         try:
+            ended = self._check(state, tol, callbacks)
             due = self.solver.period
             while ended is None:
                 state = self.solver.step(self.program, state)
@@ -165,12 +188,10 @@ class _Run:
                     ended = Status.MAX_TIME if late else Status.MAX_ITER
                     ended = Status.INACCURATE if done and not late else ended
             self.status = ended
-        except KeyboardInterrupt:
-            self.status = Status.INTERRUPTED
-        except MemoryError:
-            self.status = Status.MEMORY
-        except FloatingPointError:
-            self.status = Status.NUMERICAL
+        except tuple(_ENDS) as error:
+            if self.best is None:  # there is nothing to hand over yet
+                raise
+            self.status = next(end for kind, end in _ENDS.items() if isinstance(error, kind))
 
     def _seconds(self) -> float:
         return time.perf_counter() - self.begin

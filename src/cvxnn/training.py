@@ -16,10 +16,11 @@ from cvxnn.architectures import (
     Network,
     Problem,
     assemble,
+    evaluate,
     free_columns,
 )
 from cvxnn.arrays import Array, like, namespace
-from cvxnn.certificate import Certificate, Scope
+from cvxnn.certificate import Certificate, Scope, feasible_dual
 from cvxnn.errors import UnsupportedError
 from cvxnn.functions import (
     CrossEntropy,
@@ -187,10 +188,15 @@ def null_start(problem: Problem) -> Iterate:
     return null._replace(blocks=like(blocks, null.free), multiplier=None)
 
 
-def require_memory(architecture: Architecture, X: Array, p: int, outputs: int) -> None:
+def require_memory(
+    architecture: Architecture, X: Array, p: int, outputs: int, solver: str | Solver
+) -> None:
     """Raise MemoryBudgetError, before anything is allocated, when a fit would not fit."""
-    n, d = X.shape
-    memory.require(memory.predict(architecture, n, d, p, outputs, X.dtype.itemsize))
+    n, d = X.shape[0], architecture.features(X[:1]).shape[1]
+    sizes = architecture.sizes(n, d, p, outputs)
+    auto = WorkingSet() if sizes.rows else ADMM()
+    chosen = auto if solver == "auto" else named("solver", solver, SOLVERS, ["auto", *SOLVERS])
+    memory.require(memory.predict(sizes, chosen, n=n, d=d, p=p, itemsize=X.dtype.itemsize))
 
 
 def positive_weights(weights: Any, n: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -262,7 +268,10 @@ def fingerprint(X: Array, target: Array, weights: Array) -> str:
 
 def complete(gates: Gates, features: Array) -> bool:
     """Tell whether the gates hold every activation pattern of the data."""
-    every = distinct(enumerate_patterns(features))
+    try:
+        every = distinct(enumerate_patterns(features))
+    except ValueError:  # there are more than can be listed, let alone held by a model
+        return False
     return bool(np.isin(pattern_keys(every.masks), pattern_keys(gates.masks)).all())
 
 
@@ -276,4 +285,69 @@ def on_device(x: Array, name: str | None) -> Array:
         raise UnsupportedError(
             f"device={name!r} needs torch, which is not installed; install cvxnn[torch]"
         ) from error
-    return torch.asarray(x, device=name)
+    try:
+        return torch.asarray(x, device=name)
+    except (RuntimeError, AssertionError) as error:  # no such device, or none of its kind
+        reason = str(error).splitlines()[0]
+        raise UnsupportedError(
+            f"device={name!r} is not at hand ({reason}); pass device=None or 'cpu'"
+        ) from error
+
+
+def certify_network(
+    network: Network,
+    X: Array,
+    y: Array,
+    *,
+    alpha: float,
+    loss: str | SampleLoss = "squared",
+    sample_weight: Any = None,
+    gates: str = "own",
+    fit_intercept: bool = True,
+    skip: bool = False,
+) -> Certificate:
+    """Return bounds on how far any network, however it was trained, is from the best in scope.
+
+    `network` is a `ReLUNetwork` or `GatedNetwork`, `y` (n,) or (n, c) the targets as the loss takes
+    them: numbers, labels -1 and 1, or one-hot rows. With gates "own" the scope is the networks with
+    the patterns of this one's neurons; with "enumerate" it is all networks. `fit_intercept` and
+    `skip` say whether the networks compared with may have them.
+
+    >>> from cvxnn import ReLUNetwork
+    >>> X, y = np.array([[2.0, 2.0], [3.0, 3.0], [1.0, 0.0]]), np.array([1.0, 2.0, -1.0])
+    >>> net = ReLUNetwork(weights_in=np.array([[0.0, 0.8]]), weights_out=np.array([[0.8]]),
+    ...                   intercept=np.zeros(1), skip=np.zeros((2, 1)))
+    >>> found = certify_network(net, X, y, alpha=0.1 / 3, gates="enumerate", fit_intercept=False)
+    >>> found.lower <= 0.2310367 / 3 <= found.upper
+    True
+    """
+    bias = network.weights_in.shape[1] > network.skip.shape[0]
+    kind = type(BY_NAME[network.architecture])
+    architecture: Architecture = kind(bias=bias)
+    target = np.asarray(y, dtype=np.float64)
+    target = target[:, None] if target.ndim == 1 else target
+    weights, keep = positive_weights(sample_weight, len(target))
+    rows = np.asarray(X)[keep]
+    rng = np.random.default_rng(0)  # given and enumerated gates draw nothing
+    own = named("gates", gates, {"own": True, "enumerate": False}, ("own", "enumerate"))
+    drawn, scope = gates_of(architecture, rows, network.rules if own else "enumerate", 1, rng)
+    sample_loss: SampleLoss = named("loss", loss, LOSSES, LOSSES)
+    problem = problem_of(
+        architecture,
+        rows,
+        target[keep],
+        weights[keep],
+        sample_loss,
+        drawn,
+        scope=scope,
+        intercept=fit_intercept,
+        skip=skip,
+    ).at(alpha)
+    dual = -problem.program.loss.gradient(evaluate(network, rows))
+    lower, _ = feasible_dual(problem.program, dual)
+    return problem.certificate(
+        network,
+        Certificate(
+            upper=math.inf, lower=lower, scope=scope, exactness=architecture.exactness
+        ),
+    )

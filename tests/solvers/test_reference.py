@@ -16,6 +16,7 @@ from cvxnn.functions import (
     L1,
     PSD,
     ColumnNorm,
+    CrossEntropy,
     GroupNorm,
     Hinge,
     Huber,
@@ -140,11 +141,12 @@ def test_the_point_meets_the_optimality_conditions(
 
 
 @pytest.mark.parametrize("share", [1e-4, 1e-6])
+@pytest.mark.parametrize("seed", [7, 10, 13])
 @pytest.mark.parametrize(("loss", "architecture"), PAIRS)
 def test_tiny_alphas_are_solved(
-    loss: SampleLoss, architecture: type[Architecture], share: float
+    loss: SampleLoss, architecture: type[Architecture], seed: int, share: float
 ) -> None:
-    problem = draw([7, LOSSES.index(loss)], architecture(), loss, SMALL).problem
+    problem = draw([seed, LOSSES.index(loss)], architecture(), loss, SMALL).problem
     problem = problem.at(share * strength(problem, np.random.default_rng(0)))
     solution = solve(problem.working(), Reference(), tol=1e-6, judge=problem.judge)
     assert solution.status is Status.OPTIMAL
@@ -225,6 +227,14 @@ def test_kinks_keep_their_dual() -> None:
     solver = Reference()
     iterate = solver.read(program, solver.step(program, solver.init(program, None)))
     np.testing.assert_allclose(iterate.dual, [[0.5], [-0.5]], atol=1e-9)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_softmax_dual_sums_to_zero(seed: int) -> None:
+    program = draw([seed, 6], GatedReLU(), CrossEntropy(), SMALL).problem.program
+    solver = Reference(tol=1e-4)  # the rows of an accurate answer sum to zero without help
+    dual = solver.read(program, solver.step(program, solver.init(program, None))).dual
+    np.testing.assert_allclose(dual.sum(axis=1), 0.0, atol=1e-16)
 
 
 def test_no_blocks_leave_the_free_columns() -> None:

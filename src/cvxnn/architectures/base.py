@@ -1,7 +1,7 @@
 """What every architecture gives, and how its pieces become one program."""
 
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -16,6 +16,14 @@ from cvxnn.program import Constraint, Iterate, Program
 
 class Network(Protocol):
     """A trained network: its weights, and nothing that is needed only for training."""
+
+    @property
+    def architecture(self) -> str:
+        """Name of the architecture that it belongs to."""
+
+    @property
+    def rules(self) -> Array:
+        """(m, d) or (m, d + 1): the vectors whose half-spaces are the neurons' patterns."""
 
     @property
     def weights_in(self) -> Array:
@@ -50,6 +58,17 @@ class Network(Protocol):
         """Return every array by name; the constructor takes them back."""
 
 
+class Sizes(NamedTuple):
+    """How many numbers a program holds."""
+
+    lift: int
+    """In its maps, beside the data."""
+    blocks: int
+    """In one primal point."""
+    rows: int
+    """In one point of its cones."""
+
+
 class Architecture(Protocol):
     """A recipe from data and gates to a program, and from its solution to a network and back."""
 
@@ -82,8 +101,8 @@ class Architecture(Protocol):
     def network(self, parameters: dict[str, Array]) -> Network:
         """Return the network with these arrays, as its `parameters` gave them."""
 
-    def memory(self, n: int, d: int, p: int, outputs: int) -> int:
-        """Return how many numbers the lift, the constraint and one iterate hold."""
+    def sizes(self, n: int, d: int, p: int, outputs: int) -> Sizes:
+        """Return how many numbers its maps and points hold; `d` counts the bias."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,4 +258,5 @@ def split(weights: Array) -> tuple[Array, Array]:
 
 def mask_columns(gates: Gates, features: Array) -> Array:
     """Return the masks as (n, p) numbers beside the features."""
-    return like(np.ascontiguousarray(gates.masks.T), features)
+    kind = np.float32 if features.dtype == namespace(features).float32 else np.float64
+    return like(gates.masks.T.astype(kind, order="C"), features)

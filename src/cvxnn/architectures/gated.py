@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cvxnn.architectures.base import mask_columns, with_bias
+from cvxnn.architectures.base import Sizes, mask_columns, with_bias
 from cvxnn.arrays import Array, like, namespace, to_numpy
 from cvxnn.certificate import Exactness
 from cvxnn.functions import GroupNorm, Nuclear, Penalty
@@ -34,6 +34,13 @@ class GatedNetwork:
     """s, (c,)."""
     skip: Array
     """S, (d, c)."""
+
+    architecture = "gated"
+
+    @property
+    def rules(self) -> Array:
+        """The generators of the neurons' patterns: the gates."""
+        return self.gates
 
     @property
     def n_neurons(self) -> int:
@@ -130,8 +137,8 @@ class GatedReLU:
         """Return the network with these arrays."""
         return GatedNetwork(**parameters)
 
-    def memory(self, n: int, d: int, p: int, outputs: int) -> int:
-        """Return the numbers held: the masks, and five copies of the blocks."""
-        return n * p + 5 * p * d * outputs
+    def sizes(self, n: int, d: int, p: int, outputs: int) -> Sizes:
+        """Return the numbers held: the masks, and blocks without cone rows."""
+        return Sizes(lift=n * p, blocks=p * d * outputs, rows=0)
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cvxnn.architectures.base import mask_columns, split, with_bias
+from cvxnn.architectures.base import Sizes, mask_columns, split, with_bias
 from cvxnn.arrays import Array, like, namespace, to_numpy
 from cvxnn.certificate import Exactness
 from cvxnn.functions import ColumnNorm, GroupNorm, Nonnegative, Penalty
@@ -32,6 +32,13 @@ class ReLUNetwork:
     """s, (c,)."""
     skip: Array
     """S, (d, c)."""
+
+    architecture = "relu"
+
+    @property
+    def rules(self) -> Array:
+        """The generators of the neurons' patterns: the first-layer weights."""
+        return self.weights_in
 
     @property
     def n_neurons(self) -> int:
@@ -140,9 +147,9 @@ class ReLU:
         """Return the network with these arrays."""
         return ReLUNetwork(**parameters)
 
-    def memory(self, n: int, d: int, p: int, outputs: int) -> int:
-        """Return the numbers held: masks, signs, six copies of rows and ten of the blocks."""
-        return n * p + 2 * p * n + (6 * n + 10 * d) * 2 * p * outputs
+    def sizes(self, n: int, d: int, p: int, outputs: int) -> Sizes:
+        """Return the numbers held: masks and signs, and two blocks of cone rows a gate."""
+        return Sizes(lift=3 * n * p, blocks=2 * p * d * outputs, rows=2 * p * n * outputs)
 
 
 def _merge(weights: Array, outputs: Array) -> tuple[Array, Array]:

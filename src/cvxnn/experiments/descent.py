@@ -1,6 +1,6 @@
 """The non-convex rival: stochastic gradient descent on a two-layer ReLU network, in NumPy."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -50,9 +50,9 @@ class Descent:
         """The start with the least objective at its end."""
         return int(np.argmin(np.where(self.diverged, np.inf, self.objective[:, -1])))
 
-    def network(self, start: int) -> ReLUNetwork:
+    def network(self, index: int) -> ReLUNetwork:
         """Return the network that a start ended with."""
-        inward, outward = self.weights.inward[start], self.weights.outward[start]
+        inward, outward = self.weights.inward[index], self.weights.outward[index]
         return ReLUNetwork(
             weights_in=inward,
             weights_out=outward[:, None],
@@ -77,10 +77,9 @@ def descend(
 ) -> Descent:
     """Minimise mean of (f(x_i) - y_i)^2 / 2 + alpha/2 * (|W|^2 + |a|^2), f(x) = max(0, x'W') a.
 
-    All starts run side by side on X (n, d) and y (n,), from normal weights of deviation `spread`.
-    A `batch` of samples is drawn without replacement at every step; None takes all of them, which
-    is plain gradient descent. A start that diverges ends in numbers that are not finite, and is
-    kept.
+    All starts run side by side on X (n, d) and y (n,), from normal weights of deviation `spread`;
+    those that diverge are kept. Every step draws a `batch` of samples without replacement; None
+    takes all, which is plain gradient descent.
 
     >>> rng = np.random.default_rng(0)
     >>> X, y = np.array([[1.0], [-1.0]]), np.array([1.0, 1.0])
@@ -88,18 +87,15 @@ def descend(
     >>> run.objective.shape[0], run.diverged.tolist()
     (3, [False, False, False])
     """
-    weights = start(rng, starts, width, X.shape[1], spread)
     due = np.unique(np.append(0, np.geomspace(1, steps, POINTS).astype(np.int64)))
     objectives: list[Floats] = []
     watched: list[Floats] = []
+    first = start(rng, starts, width, X.shape[1], spread)
     with np.errstate(over="ignore", invalid="ignore"):  # divergence is a result, not an error
-        for step in range(steps + 1):
+        for step, weights in enumerate(_walk(X, y, alpha, first, steps, step_size, batch, rng)):
             if step == due[len(objectives)]:
                 objectives.append(objective(X, y, alpha, weights))
                 watched += [] if watch is None else [watch(weights)]
-            if step < steps:
-                rows = slice(None) if batch is None else rng.permutation(len(X))[:batch]
-                weights = _step(X[rows], y[rows], alpha, weights, step_size)
     return Descent(
         steps=due,
         objective=np.stack(objectives, axis=1),
@@ -138,6 +134,23 @@ def curvature(X: Floats, weights: Weights, alpha: float) -> Floats:
     pulled = open_ * weights.outward[:, :, None]
     kernel = (pulled.swapaxes(1, 2) @ pulled) * (X @ X.T) + hidden.swapaxes(1, 2) @ hidden
     return np.asarray(np.linalg.eigvalsh(kernel)[:, -1] / len(X) + alpha)
+
+
+def _walk(
+    X: Floats,
+    y: Floats,
+    alpha: float,
+    weights: Weights,
+    steps: int,
+    size: float,
+    batch: int | None,
+    rng: np.random.Generator,
+) -> Iterator[Weights]:
+    yield weights
+    for _ in range(steps):
+        rows = slice(None) if batch is None else rng.permutation(len(X))[:batch]
+        weights = _step(X[rows], y[rows], alpha, weights, size)
+        yield weights
 
 
 def _step(X: Floats, y: Floats, alpha: float, weights: Weights, size: float) -> Weights:

@@ -218,7 +218,15 @@ def table(findings: Findings) -> Table:
     rows = [("convex program", f"{findings.neurons}", number(findings.objective), "", "", "")]
     for width in findings.widths:
         m, short, long_ = f"{width.m}", width.reported, width.patient
-        rows.append((f"SGD, {short.steps[-1]} steps", m, *short.ends(), f"{short.diverged}", ""))
+        rows.append(
+            (
+                f"SGD, large start, {short.steps[-1]} steps",
+                m,
+                *short.ends(),
+                f"{short.diverged}",
+                "",
+            )
+        )
         rows.append(
             (
                 f"SGD, small start, {long_.steps[-1]} steps",
@@ -243,8 +251,8 @@ def notes(findings: Findings) -> tuple[str, ...]:
         f"which the solver's answer uses {findings.nonzero}; a network equal on the data has "
         f"{findings.neurons} neurons, and some optimal network always has at most n = {n}. So "
         "m >= 2P is enough and not needed.",
-        f"{findings.neurons} neurons suffice, yet {narrow.reached} of {starts} long runs of SGD "
-        f"reach the bound with m = {narrow.m}, and {wide.reached} of {starts} with m = {wide.m}. "
+        f"{findings.neurons} neurons suffice. Of {starts} long runs of SGD {narrow.reached} reach "
+        f"the bound with m = {narrow.m}, and {wide.reached} with m = {wide.m}. "
         f"After {REPORTED_STEPS} steps SGD is still on its way: that distance is no duality gap.",
         "What explodes is not the width. Steps beyond 2 / curvature are unstable: from weights of "
         f"variance 1 the curvature at m = {wide.m} is {wide.curvature:.0f}, where this step size "
@@ -274,9 +282,9 @@ def draw(findings: Findings) -> Any:
 def _draw_width(axes: Any, width: Width, bound: float) -> None:
     axes.axhspan(bound / 8, bound, color=PALE, linewidth=0)
     axes.axhline(bound, color=INK, linewidth=0.9)
-    for curves, colour in ((width.reported, ORANGE), (width.patient, BLUE)):
-        values = np.where(np.isfinite(curves.objective), curves.objective, 1e300)
-        axes.plot(curves.steps, values.T, color=colour, linewidth=0.9, alpha=0.75)
+    for drawn, colour in ((width.reported, ORANGE), (width.patient, BLUE)):
+        values = np.where(np.isfinite(drawn.objective), drawn.objective, 1e300)
+        axes.plot(drawn.steps, values.T, color=colour, linewidth=0.9, alpha=0.75)
     starts, ends = len(width.patient.objective), int(width.patient.steps[-1])
     axes.set_xscale("symlog", linthresh=1)
     axes.set(yscale="log", xlim=(0, ends), ylim=(bound / 8, 2e4), xlabel="step")
@@ -284,7 +292,7 @@ def _draw_width(axes: Any, width: Width, bound: float) -> None:
     axes.minorticks_off()
     lost = width.reported.diverged
     fate = f"{lost} of {starts} explode" if lost else f"{REPORTED_STEPS} steps"
-    axes.text(0.97, 0.97, f"as reported:\n{fate}",
+    axes.text(0.97, 0.97, f"large start:\n{fate}",
               transform=axes.transAxes, ha="right", va="top", color=ORANGE)  # fmt: skip
     axes.text(0.97, 0.82, f"small start: {width.reached} of {starts}\nreach the bound",
               transform=axes.transAxes, ha="right", va="top", color=BLUE)  # fmt: skip

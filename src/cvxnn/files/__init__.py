@@ -42,7 +42,7 @@ def save(model: Any, path: str | os.PathLike[str], notes: dict[str, Any] | None 
     arrays: Arrays = {}
     pipeline = type(model) is Pipeline
     steps = model.steps if pipeline else [("", model)]
-    header = {
+    header: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
         "pipeline": pipeline,
@@ -52,6 +52,8 @@ def save(model: Any, path: str | os.PathLike[str], notes: dict[str, Any] | None 
         ],
         "notes": {"cvxnn": __version__, **(notes or {})},
     }
+    for later in header["steps"][1:]:  # a scaler that was loaded hands on arrays without names
+        later["feature_names"] = None
     try:  # what cannot be read back is not written
         _model(header, arrays)
     except _UNFIT as error:

@@ -29,7 +29,7 @@ OBJECTS: dict[str, Mapping[str, Any]] = {
 BOUNDS = ("upper", "lower", "violation", "resolution")
 """The numbers of a certificate."""
 
-SCALES = ("mean", "var", "scale", "n_samples_seen")
+SCALES = ("mean", "var", "scale")
 """The arrays of a scaler."""
 
 
@@ -57,8 +57,12 @@ def packed(step: Any, prefix: str, arrays: Arrays) -> Json:
 
 def _scaler(scaler: Any, prefix: str, arrays: Arrays) -> Json:
     held = {name: getattr(scaler, f"{name}_") for name in SCALES}
-    arrays |= {prefix + name: np.asarray(x) for name, x in held.items() if x is not None}
-    return {"with_mean": bool(scaler.with_mean), "with_std": bool(scaler.with_std)}
+    arrays |= {prefix + name: x for name, x in held.items() if x is not None}
+    return {
+        "with_mean": bool(scaler.with_mean),
+        "with_std": bool(scaler.with_std),
+        "samples": np.asarray(scaler.n_samples_seen_).tolist(),
+    }
 
 
 def _estimator(model: Any, prefix: str, arrays: Arrays) -> Json:

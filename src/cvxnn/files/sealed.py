@@ -59,8 +59,16 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Arrays]:
     try:
         length = int.from_bytes(content[:8], "little")
         header = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][_KEY])
-        return dict(header), {name: np.array(x) for name, x in load(content).items()}
-    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
+        header.pop("sha256")
+        return header, {name: np.array(x) for name, x in load(content).items()}
+    except (
+        SafetensorError,
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        RecursionError,
+    ) as error:
         raise ModelFormatError(
             f"{path} is not a model file of cvxnn ({error}); pass a file that it saved"
         ) from error

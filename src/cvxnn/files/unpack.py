@@ -19,13 +19,16 @@ _SHAPES = {
     "generators": ("gates", "width"),
     "dual": ("samples", "outputs"),
     "alpha_path": ("strengths", "two"),
+    "mean": ("features",),
+    "var": ("features",),
+    "scale": ("features",),
     "network.gates": ("neurons", "width"),
     "network.weights_in": ("neurons", "width"),
     "network.weights_out": ("neurons", "outputs"),
     "network.intercept": ("outputs",),
     "network.skip": ("features", "outputs"),
 }
-"""The axes of every array of a network; axes of one name have one length."""
+"""The axes of every array; axes of one name have one length."""
 
 
 def unpacked(step: Json, prefix: str, arrays: Arrays) -> Any:
@@ -48,12 +51,13 @@ def unpacked(step: Json, prefix: str, arrays: Arrays) -> Any:
 
 def _scaler(kind: Any, step: Json, own: Arrays) -> Any:
     scaler = kind(with_mean=bool(step["with_mean"]), with_std=bool(step["with_std"]))
-    shape = (_whole(step, "features"),)
+    _require_shapes(own, {"features": _whole(step, "features")})
     for name in SCALES:
-        setattr(scaler, f"{name}_", own[name][()] if name in own else None)
-        allowed = (shape, ()) if name == "n_samples_seen" else (shape,)
-        if name in own and not (own[name].shape in allowed and np.isfinite(own[name]).all()):
-            raise ValueError(f"{name} of the scaler is not {shape[0]} finite numbers")
+        setattr(scaler, f"{name}_", own.get(name))
+    seen = np.array(step["samples"], dtype=np.int64)
+    scaler.n_samples_seen_ = seen[()]
+    if seen.shape not in ((), (step["features"],)) or 0 in own.get("scale", ()):
+        raise ValueError("the scaler has a scale of zero or a strange number of samples")
     if (scaler.with_mean and scaler.mean_ is None) or (scaler.with_std and scaler.scale_ is None):
         raise ValueError("the scaler has no mean or no scale")
     return scaler
@@ -100,8 +104,10 @@ def _restore(model: Any, step: Json, own: Arrays, architecture: Any) -> None:
     model.fingerprint_ = _text(step, "fingerprint")
     model._n_features_out = model.network_.n_neurons
     model.certificate_ = _certificate(step["certificate"])
-    if model.certificate_.exactness is not architecture.exactness:
-        raise ValueError(f"the certificate's exactness is not that of {architecture.name} networks")
+    exact, claim = architecture.exactness, model.certificate_
+    whole = claim.scope is Scope.ALL_NETWORKS
+    if claim.exactness is not exact or (whole and exact is not Exactness.EXACT):
+        raise ValueError(f"its certificate is not one of {architecture.name} networks")
     width, outputs = model.generators_.shape[1], model.dual_.shape[1]
     model.solution_ = Solution(
         iterate=Iterate(np.zeros((0, width, outputs)), np.zeros((0, outputs)), model.dual_),

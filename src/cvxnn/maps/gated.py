@@ -69,7 +69,9 @@ class Gated:
         xp = namespace(z)
         p, d, c = self.in_shape
         total = xp.zeros((p, d * c), dtype=z.dtype, device=device(z))
-        for rows, x, masks in self._blocks(z.dtype, d * c):
+        # data of another dtype are widened block by block, so the masks count too
+        width = d * c if z.dtype == self.masks.dtype else max(p, d * c)
+        for rows, x, masks in self._blocks(z.dtype, width):
             weighted = x[:, :, None] * z[rows, None, :]
             total = total + masks.T @ xp.reshape(weighted, (x.shape[0], d * c))
         return xp.reshape(total, (p, d, c))

@@ -83,6 +83,12 @@ class ADMM:
     name = "admm"
     period = 10
 
+    @property
+    def copies(self) -> tuple[int, int]:
+        """Points held at once: the sweep's, and two for each remembered pair."""
+        count = 12 + 2 * (self.memory + 1)
+        return count, count
+
     def why_not(self, program: Program) -> str | None:
         """Return None: every program of this library can be split this way."""
         return None
@@ -202,6 +208,8 @@ def _factorise(solver: ADMM, program: Program) -> Factors:
     if program.constraint is not None:
         total = total + program.constraint.map.gram()
     block = xp.linalg.inv(total)
+    if lift.in_shape[0] == 0:  # the free columns alone
+        return Factors(scale, block, lambda right, y: right)
     n = lift.out_shape[0]
 
     def operator(y: Array) -> Array:

@@ -46,6 +46,7 @@ class FISTA:
     """> 1: how fast it shrinks when it was too long."""
 
     name = "fista"
+    copies = (8, 0)
     period = 10
 
     def why_not(self, program: Program) -> str | None:
@@ -65,10 +66,10 @@ class FISTA:
         down = _descent(program, point)
         moved = program.predict(down.blocks, down.free)
         size = _square(down)
-        curvature = program.loss.smoothness
-        if size > 0:
-            curvature = 0.1 * _bend(program, point, Point(*down[:2], point.prediction + moved))
-            curvature = curvature / size if curvature > 0 else program.loss.smoothness
+        bend = _bend(program, point, Point(*down[:2], point.prediction + moved))
+        curvature = 0.1 * bend / size if size > 0 else 0.0
+        if not 0 < curvature < math.inf:  # no slope, or squares that overflow: backtracking finds it
+            curvature = program.loss.smoothness
         return State(point, point, 1.0, curvature)
 
     def step(self, program: Program, state: State) -> State:
@@ -78,7 +79,8 @@ class FISTA:
         while True:
             point = _forward(program, ahead, down, 1 / curvature)
             length = _square_distance(point, ahead)
-            if _bend(program, ahead, point) <= curvature * length * (1 + 1e-6) or length == 0:
+            bend = _bend(program, ahead, point)
+            if not bend > curvature * length * (1 + 1e-6) or length == 0:  # NaN ends it as well
                 break
             curvature *= self.backtrack
         uphill = inner(ahead.blocks - point.blocks, point.blocks - state.last.blocks) + inner(

@@ -75,6 +75,7 @@ class Reference:
     """Most entries of A and C together."""
 
     name = "reference"
+    copies = (4, 4)
     period = 1
 
     def why_not(self, program: Program) -> str | None:

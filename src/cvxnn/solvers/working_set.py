@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from cvxnn.arrays import Array, device, double, like, namespace, to_numpy
 from cvxnn.program import Constraint, Iterate, Program
 from cvxnn.projection import gauges, project_onto_cone
-from cvxnn.solve import Solver, Status, solve
+from cvxnn.solve import Solver, solve_part
 from cvxnn.solvers.admm import ADMM
 from cvxnn.solvers.cone_norm import cones_in_penalty
 from cvxnn.solvers.fista import FISTA, origin
@@ -42,10 +42,11 @@ class WorkingSet:
     """Relative gap of the first inner solve; it falls by `tighten` in every round."""
     tighten: float = 0.2
     last_tol: float = 1e-9
-    max_iter: int = 20_000
-    """Iterations of one inner solve."""
+    max_iter: int = 1000
+    """Iterations of one inner solve; the next round goes on from there."""
 
     name = "working_set"
+    copies = (4, 0)
     period = 1
 
     def why_not(self, program: Program) -> str | None:
@@ -70,9 +71,7 @@ class WorkingSet:
         small = part if projected is None or FISTA().why_not(projected) else projected
         solver: Solver = ADMM() if FISTA().why_not(small) else FISTA()
         start = _take(state.iterate, chosen)
-        solution = solve(small, solver, start=start, tol=state.tol, max_iter=self.max_iter)
-        if solution.status is Status.INTERRUPTED:
-            raise KeyboardInterrupt  # meant for the run around this one
+        solution = solve_part(small, solver, start=start, tol=state.tol, max_iter=self.max_iter)
         settled = state.tol <= self.last_tol and len(added) == 0
         tol = max(self.tighten * state.tol, self.last_tol)
         return State(_spread(state.iterate, solution.iterate, chosen), tol, settled)

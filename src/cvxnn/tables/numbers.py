@@ -35,8 +35,9 @@ def read_table(
     """Read a CSV, TSV, Parquet or npz file, or a data set `sklearn:NAME`.
 
     `target` names the target columns, by default the last one; `features` the others that are
-    wanted, in their order, by default all. An npz file holds arrays `X` and `y`. Booleans become
-    0 and 1 as features; in the target, text, booleans and whole numbers stay what they are.
+    wanted, in their order, by default all. An npz file holds arrays `X` and `y`, whose columns have
+    no names to find them by. Booleans become 0 and 1 as features; in the target, text, booleans and
+    whole numbers stay what they are.
 
     Raises FileNotFoundError; ValueError for other kinds of file, and for columns that are not
     there, are text, or have missing or infinite values; UnsupportedError where a reader is missing.
@@ -46,14 +47,16 @@ def read_table(
     if not chosen:
         raise ValueError(f"{source} has no array y; add it, or name the target array")
     _require(found, chosen, "target column")
-    names = tuple(n for n in found.features if n not in chosen) if features is None else features
+    names = tuple(features or ())
+    if features is None or not found.named:
+        names = tuple(name for name in found.features if name not in chosen)
     if not names:
         raise ValueError(
             f"{source} has no column beside {listed(chosen)}; expected features and a target"
         )
     values = [_target(found, name) for name in chosen]
     y = values[0] if len(values) == 1 else np.column_stack(values)
-    return Table(_matrix(found, names), y, tuple(names), chosen, found.named)
+    return Table(_matrix(found, names), y, names, chosen, found.named)
 
 
 def read_features(
