@@ -21,7 +21,6 @@ from cvxnn import (
     ConvexClassifier,
     ConvexRegressor,
     GatedReLU,
-    ReLU,
     load,
     save,
     verify,
@@ -76,7 +75,7 @@ MODELS = {
 }
 
 
-@pytest.fixture(params=MODELS)
+@pytest.fixture(params=MODELS, scope="module")
 def fitted(request: pytest.FixtureRequest) -> tuple[Any, Any, Any]:
     model, samples, y = MODELS[request.param]
     if request.param == "empty network":
@@ -337,7 +336,7 @@ def test_strange_options_and_labels_are_named(path: Path) -> None:
         save(model, path)
     classifier = ConvexClassifier("gated", **FEW).fit(X, LABELS)
     classifier.classes_ = np.array([date(2020, 1, day) for day in (1, 2, 3)])
-    with pytest.raises(UnsupportedError, match="cannot hold the class datetime.*; use numbers or"):
+    with pytest.raises(UnsupportedError, match=r"cannot hold the class datetime.*; use numbers or"):
         save(classifier, path)
     model.set_params(tol=1e-3).network_.weights_in[0, 0] = np.nan
     with pytest.raises(UnsupportedError, match="weights_in holds NaN"):

@@ -16,10 +16,10 @@ FILES = sorted(SOURCE.rglob("*.py"))
 LAYERS = (
     "arrays errors",
     "functions maps gates linalg",
-    "program certificate",
+    "program projection certificate",
     "solve solvers architectures",
-    "everywhere optimal_set path",
-    "estimators",
+    "everywhere optimal_set path memory training",
+    "estimator estimators",
     "display export files cli tables reproduce experiments __main__ cvxnn",
 )
 RANK = {unit: rank for rank, layer in enumerate(LAYERS) for unit in layer.split()}
@@ -27,7 +27,9 @@ RANK = {unit: rank for rank, layer in enumerate(LAYERS) for unit in layer.split(
 # Within a layer any unit may import any other, these pairs (importer, imported) excepted.
 SIBLINGS = ("functions maps gates", "solve architectures", "solvers architectures")
 APART = {pair for group in SIBLINGS for pair in permutations(group.split(), 2)} | {
+    ("program", "projection"),
     ("program", "certificate"),
+    ("projection", "certificate"),
     ("solve", "solvers"),
 }
 

@@ -118,7 +118,9 @@ def test_closed_form_of_the_path(beta: float) -> None:
 @pytest.mark.parametrize(("y", "largest"), LARGEST)
 def test_largest_alpha(y: tuple[int, ...], largest: float) -> None:
     target = np.array(y, dtype=float)[:, None]
-    assert 3 * alpha_max(problem(ReLU(bias=False), Squared(), target, 1.0)) == pytest.approx(largest)
+    assert 3 * alpha_max(problem(ReLU(bias=False), Squared(), target, 1.0)) == pytest.approx(
+        largest
+    )
 
 
 @pytest.mark.parametrize("architecture", [ReLU(bias=False), GatedReLU(bias=False)])

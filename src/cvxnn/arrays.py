@@ -4,6 +4,7 @@ Everything else takes the namespace of the arrays it is given and stays in the a
 the same lines run on NumPy, on torch (CPU or CUDA) and on the strict reference implementation.
 """
 
+import math
 from typing import Any, TypeAlias
 
 import array_api_compat.numpy as numpy_namespace
@@ -79,7 +80,7 @@ def inner(x: Array, y: Array) -> float:
 def norm(x: Array) -> float:
     """Return the Euclidean norm over all entries, safe against under- and overflow."""
     scale = _safe_scale(x)
-    return scale * inner(x / scale, x / scale) ** 0.5
+    return scale * math.sqrt(inner(x / scale, x / scale))
 
 
 def spectral_norm(matrix: Array) -> float:
@@ -90,4 +91,4 @@ def spectral_norm(matrix: Array) -> float:
         return 0.0
     x = matrix / peak
     gram = x.T @ x if x.shape[0] >= x.shape[1] else x @ x.T
-    return peak * max(float(xp.linalg.eigvalsh(gram)[-1]), 0.0) ** 0.5
+    return peak * math.sqrt(max(float(xp.linalg.eigvalsh(gram)[-1]), 0.0))

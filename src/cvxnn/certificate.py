@@ -33,8 +33,13 @@ class Exactness(Enum):
 class Certificate:
     """An upper and a lower bound on the smallest objective in scope, in the user's units.
 
-    >>> c = Certificate(upper=1.0, lower=0.999, scope=Scope.ALL_NETWORKS,
-    ...                 exactness=Exactness.EXACT, bound="enumeration")
+    >>> c = Certificate(
+    ...     upper=1.0,
+    ...     lower=0.999,
+    ...     scope=Scope.ALL_NETWORKS,
+    ...     exactness=Exactness.EXACT,
+    ...     bound="enumeration",
+    ... )
     >>> c.proves(0.01), round(c.relative_gap, 6)
     (True, 0.001)
     """

@@ -7,7 +7,7 @@ from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
@@ -17,11 +17,10 @@ from cvxnn import training
 from cvxnn.architectures import Architecture, Problem, assemble, free_columns
 from cvxnn.arrays import Array, to_numpy
 from cvxnn.certificate import Evidence, Scope
-from cvxnn.errors import CertificateWarning
+from cvxnn.errors import CertificateWarning, UnsupportedError
 from cvxnn.functions import SampleLoss, mean_loss
-from cvxnn.gates import Gates, from_generators
+from cvxnn.gates import from_generators
 from cvxnn.path import Search, alpha_max, choose_alpha, content_folds
-from cvxnn.program import Iterate
 from cvxnn.solve import Progress, Solver, Status
 
 Floats = NDArray[np.float64]
@@ -36,21 +35,40 @@ def report_progress(event: Progress) -> None:
     )
 
 
+def on_device(x: Array, name: str | None) -> Array:
+    """Return `x` as it is, or as a torch tensor on the device of that name."""
+    if name is None:
+        return x
+    try:
+        import torch
+    except ImportError as error:
+        raise UnsupportedError(
+            f"device={name!r} needs torch, which is not installed; install cvxnn[torch]"
+        ) from error
+    try:
+        return torch.asarray(x, device=name)
+    except (RuntimeError, AssertionError) as error:  # no such device, or none of its kind
+        reason = str(error).splitlines()[0]
+        raise UnsupportedError(
+            f"device={name!r} is not at hand ({reason}); pass device=None or 'cpu'"
+        ) from error
+
+
 class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """The contract with scikit-learn, and the way from arrays to a certified network."""
 
     _losses: ClassVar[tuple[str, ...]]
     architecture: str | Architecture
-    alpha: float | str
+    alpha: Any
     loss: str | SampleLoss
     gates: Any
-    n_gates: int
+    n_gates: Any
     solver: str | Solver
     tol: float
     fit_intercept: bool
     skip: bool
     max_iter: int
-    max_time: float | None
+    max_time: Any
     device: str | None
     warm_start: bool
     random_state: Any
@@ -67,12 +85,12 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         training.require_memory(architecture, X, gates, outputs, self.solver)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         samples = training.distinct_samples(X, target, weights)
-        rows = training.on_device(X[samples.index], self.device)
+        rows = on_device(X[samples.index], self.device)
         gates, scope = self._gates(architecture, rows, seed)
         problem = training.problem_of(
             architecture,
             rows,
-            training.on_device(target[samples.index], self.device),
+            on_device(target[samples.index], self.device),
             samples.weights,
             loss,
             gates,
@@ -110,16 +128,18 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             value = getattr(self, name)
             if value is None and name == "max_time":
                 continue
-            if not (isinstance(value, Real) and value > 0):
+            if not (isinstance(value, Real) and float(value) > 0):
                 raise ValueError(f"{name} is {value!r}; it must be a positive number")
 
     def _left(self, begin: float) -> float:
-        return max(1e-3, self.max_time - (time.perf_counter() - begin))
+        return float(max(1e-3, self.max_time - (time.perf_counter() - begin)))
 
     def _gate_count(self) -> int:
         if not isinstance(self.n_gates, (int, np.integer)) or self.n_gates < 1:
             raise ValueError(f"n_gates is {self.n_gates!r}; expected a positive integer")
-        return int(self.n_gates) if isinstance(self.gates, str) else np.atleast_1d(self.gates).shape[0]
+        return (
+            int(self.n_gates) if isinstance(self.gates, str) else np.atleast_1d(self.gates).shape[0]
+        )
 
     def _gates(self, architecture: Architecture, X: Array, seed: int) -> Any:
         sampled = isinstance(self.gates, str) and self.gates == "sample"
@@ -141,20 +161,19 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             if self.alpha != "auto":
                 raise ValueError(f"alpha is {self.alpha!r}; expected 'auto' or a positive number")
             return self._validated_alpha(problem, solver, strata, seed)
-        if not (isinstance(self.alpha, Real) and 0 < self.alpha < np.inf):
+        if not (isinstance(self.alpha, Real) and 0 < float(self.alpha) < np.inf):
             raise ValueError(f"alpha is {self.alpha!r}; expected 'auto' or a positive number")
-        if self.alpha >= self.alpha_max_ * (1 + 1e-12):
+        alpha = float(self.alpha)
+        if alpha >= self.alpha_max_ * (1 + 1e-12):
             warnings.warn(
-                f"alpha is {self.alpha:.6g} and alpha_max_ is {self.alpha_max_:.6g}: at such "
+                f"alpha is {alpha:.6g} and alpha_max_ is {self.alpha_max_:.6g}: at such "
                 "strengths the best network has no neurons; pass a smaller alpha",
                 CertificateWarning,
                 stacklevel=4,
             )
-        return float(self.alpha)
+        return alpha
 
-    def _validated_alpha(
-        self, problem: Problem, solver: Solver, strata: Any, seed: int
-    ) -> float:
+    def _validated_alpha(self, problem: Problem, solver: Solver, strata: Any, seed: int) -> float:
         X, y = to_numpy(problem.X), to_numpy(problem.program.loss.target)
         groups = content_folds(X, y, Search.folds, strata, seed)
         if len(np.unique(groups)) < 2:
@@ -164,9 +183,7 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             )
         if self.alpha_max_ == 0:  # a constant target: every alpha gives the zero network
             return 1.0
-        alpha, self.alpha_path_ = choose_alpha(
-            problem, self.alpha_max_, groups, solver, Search()
-        )
+        alpha, self.alpha_path_ = choose_alpha(problem, self.alpha_max_, groups, solver, Search())
         return alpha
 
     def _callbacks(self) -> Iterable[Callable[[Progress], object]]:
@@ -188,7 +205,7 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
         return self.network_(X)
 
-    def transform(self, X: ArrayLike) -> Array:
+    def transform(self, X: Any) -> Array:
         """Return the activations of the hidden neurons, (n, d) to (n, m)."""
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])

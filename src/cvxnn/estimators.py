@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
@@ -100,8 +99,9 @@ class ConvexRegressor(RegressorMixin, ConvexNetworkBase):
     >>> import numpy as np
     >>> from cvxnn import ReLU
     >>> X = np.array([[2.0, 2.0], [3.0, 3.0], [1.0, 0.0]])
-    >>> model = ConvexRegressor(ReLU(bias=False), alpha=0.1 / 3, gates="enumerate",
-    ...                         fit_intercept=False, tol=1e-6)
+    >>> model = ConvexRegressor(
+    ...     ReLU(bias=False), alpha=0.1 / 3, gates="enumerate", fit_intercept=False, tol=1e-6
+    ... )
     >>> model.fit(X, [1.0, 2.0, -1.0]).certificate_.scope.name
     'ALL_NETWORKS'
     >>> print(f"{3 * model.certificate_.upper:.4f}", model.network_.n_neurons)
@@ -116,7 +116,7 @@ class ConvexRegressor(RegressorMixin, ConvexNetworkBase):
         *,
         alpha: float | str = "auto",
         loss: str | SampleLoss = "squared",
-        gates: str | ArrayLike = "sample",
+        gates: str | Array = "sample",
         n_gates: int = 256,
         solver: str | Solver = "auto",
         tol: float = 1e-4,
@@ -147,21 +147,19 @@ class ConvexRegressor(RegressorMixin, ConvexNetworkBase):
         self.callbacks = callbacks
         self.verbose = verbose
 
-    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: Any = None) -> "ConvexRegressor":
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "ConvexRegressor":
         """Train on samples `X` (n, d) and targets `y` (n,) or (n, c); return self."""
-        X, y = validate_data(
-            self, X, y, dtype=_FLOATS, multi_output=True, y_numeric=True
-        )
+        X, y = validate_data(self, X, y, dtype=_FLOATS, multi_output=True, y_numeric=True)
         self._single = y.ndim == 1
         self._fit(X, self._target(y), sample_weight, None)
         return self
 
-    def predict(self, X: ArrayLike) -> Array:
+    def predict(self, X: Any) -> Array:
         """Return the predictions for samples (n, d), shaped like the targets of `fit`."""
         outputs = self._outputs(X)
         return outputs[:, 0] if self._single else outputs
 
-    def evidence(self, X: ArrayLike, y: ArrayLike, sample_weight: Any = None) -> Evidence:
+    def evidence(self, X: Any, y: Any, sample_weight: Any = None) -> Evidence:
         """Return what `verify` checks: the claim, and what these data say about it."""
         X, y = validate_data(
             self,
@@ -242,7 +240,7 @@ class ConvexClassifier(ClassifierMixin, ConvexNetworkBase):
         alpha: float | str = "auto",
         loss: str | SampleLoss = "logistic",
         class_weight: Any = None,
-        gates: str | ArrayLike = "sample",
+        gates: str | Array = "sample",
         n_gates: int = 256,
         solver: str | Solver = "auto",
         tol: float = 1e-4,
@@ -274,7 +272,7 @@ class ConvexClassifier(ClassifierMixin, ConvexNetworkBase):
         self.callbacks = callbacks
         self.verbose = verbose
 
-    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: Any = None) -> "ConvexClassifier":
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "ConvexClassifier":
         """Train on samples `X` (n, d) and class labels `y` (n,); return self."""
         X, y = validate_data(self, X, y, dtype=_FLOATS)
         y = column_or_1d(y, warn=True)
@@ -290,20 +288,20 @@ class ConvexClassifier(ClassifierMixin, ConvexNetworkBase):
         self._fit(X, self._target(labels), self._weights(y, weights), labels)
         return self
 
-    def decision_function(self, X: ArrayLike) -> Array:
+    def decision_function(self, X: Any) -> Array:
         """Return the outputs: (n,), positive for `classes_[1]`, or (n, k) for k > 2 classes."""
         outputs = self._outputs(X)
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
 
-    def predict(self, X: ArrayLike) -> Array:
+    def predict(self, X: Any) -> Array:
         """Return the class labels of samples (n, d)."""
         outputs = self._outputs(X)
         single = outputs.shape[1] == 1
         chosen = (outputs[:, 0] > 0).astype(int) if single else outputs.argmax(axis=1)
         return self.classes_[chosen]
 
-    @available_if(_has_probabilities)
-    def predict_proba(self, X: ArrayLike) -> Array:
+    @available_if(_has_probabilities)  # type: ignore[untyped-decorator]  # scikit-learn is untyped
+    def predict_proba(self, X: Any) -> Array:
         """Return the class probabilities (n, k) that the logistic or softmax loss implies."""
         outputs = self._outputs(X)
         if outputs.shape[1] == 1:
@@ -311,12 +309,12 @@ class ConvexClassifier(ClassifierMixin, ConvexNetworkBase):
         odds = np.exp(outputs - outputs.max(axis=1, keepdims=True))
         return odds / odds.sum(axis=1, keepdims=True)
 
-    @available_if(_has_probabilities)
-    def predict_log_proba(self, X: ArrayLike) -> Array:
+    @available_if(_has_probabilities)  # type: ignore[untyped-decorator]  # scikit-learn is untyped
+    def predict_log_proba(self, X: Any) -> Array:
         """Return the logarithms of `predict_proba`."""
         return np.log(self.predict_proba(X))
 
-    def evidence(self, X: ArrayLike, y: ArrayLike, sample_weight: Any = None) -> Evidence:
+    def evidence(self, X: Any, y: Any, sample_weight: Any = None) -> Evidence:
         """Return what `verify` checks: the claim, and what these data say about it."""
         X, y = validate_data(self, X, y, reset=False, dtype=_FLOATS)
         y = column_or_1d(y)
@@ -332,12 +330,12 @@ class ConvexClassifier(ClassifierMixin, ConvexNetworkBase):
 
     def _target(self, labels: Any) -> Floats:
         if len(self.classes_) == 2:
-            return 2.0 * labels[:, None] - 1.0
-        one_hot = np.eye(len(self.classes_))[labels]
+            return np.asarray(2.0 * labels[:, None] - 1.0)
+        one_hot: Floats = np.eye(len(self.classes_))[labels]
         return one_hot if self.loss == "logistic" else 2.0 * one_hot - 1.0
 
     def _weights(self, y: Any, weights: Floats) -> Floats:
-        return weights * compute_sample_weight(self.class_weight, y)
+        return np.asarray(weights * compute_sample_weight(self.class_weight, y))
 
     def _loss(self, outputs: int) -> SampleLoss:
         if self.loss == "logistic" and outputs > 1:

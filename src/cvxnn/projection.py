@@ -1,5 +1,7 @@
 """Projection onto the cones of activation patterns, and the dual norms that it gives."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,7 +34,7 @@ def unit_rows(rows: Array) -> Floats:
     """Return the rows that are not zero, each of unit norm."""
     host = to_numpy(rows).astype(float)
     lengths = np.linalg.norm(host, axis=1)
-    return host[lengths > 0] / lengths[lengths > 0, None]
+    return np.asarray(host[lengths > 0] / lengths[lengths > 0, None])
 
 
 def nearest(rows: Floats, g: Floats, faces: Faces) -> tuple[Floats, Faces]:
@@ -62,12 +64,13 @@ def inside(rows: Floats, point: Floats) -> Floats:
     return point if behind <= 1e-9 * float(np.linalg.norm(point)) else np.zeros_like(point)
 
 
-def _weights(rows: Floats, g: Floats, faces: Faces) -> Floats:
+def _weights(rows: Floats, g: Floats, faces: Faces) -> NDArray[Any]:
     normals = rows[faces]
     try:
-        return np.linalg.solve(normals @ normals.T, -normals @ g)
+        weights: NDArray[Any] = np.linalg.solve(normals @ normals.T, -normals @ g)
     except np.linalg.LinAlgError:  # parallel faces
-        return np.linalg.lstsq(normals.T, -g)[0]
+        weights = np.linalg.lstsq(normals.T, -g)[0]
+    return weights
 
 
 def _drop_negative(rows: Floats, g: Floats, faces: Faces) -> tuple[Faces, Floats]:

@@ -115,8 +115,8 @@ def solve(
     """Run a solver until the relative duality gap is at most `tol`, and certify its best points.
 
     The gap is checked, in float64, at multiples of the solver's period and later every fifth of
-    the iterations so far. Ctrl-C, a time limit, a callback that returns True and a lack of memory all end the
-    run with the best points seen; only errors of the caller are raised.
+    the iterations so far. Ctrl-C, a time limit, a callback that returns True and a lack of memory
+    all end the run with the best points seen; only errors of the caller are raised.
 
     Raises UnsupportedError before any work if the solver is not for this program, and ValueError
     for limits that are not positive.

@@ -21,7 +21,6 @@ from cvxnn.architectures import (
 )
 from cvxnn.arrays import Array, like, namespace
 from cvxnn.certificate import Certificate, Scope, feasible_dual
-from cvxnn.errors import UnsupportedError
 from cvxnn.functions import (
     CrossEntropy,
     Hinge,
@@ -252,8 +251,8 @@ def distinct_samples(X: Array, target: Array, weights: NDArray[np.float64]) -> S
     keys = row_keys(X, target)
     kept = np.flatnonzero(weights > 0)
     _, first, inverse = np.unique(keys[kept], return_index=True, return_inverse=True)
-    totals = np.bincount(inverse, weights[kept])
-    owner, share = np.full(len(weights), -1), np.zeros(len(weights))
+    totals = np.asarray(np.bincount(inverse, weights[kept]), dtype=np.float64)
+    owner, share = np.full(len(weights), -1, dtype=np.int64), np.zeros(len(weights))
     owner[kept], share[kept] = inverse, weights[kept] / totals[inverse]
     return Samples(kept[first], totals, owner, share)
 
@@ -273,25 +272,6 @@ def complete(gates: Gates, features: Array) -> bool:
     except ValueError:  # there are more than can be listed, let alone held by a model
         return False
     return bool(np.isin(pattern_keys(every.masks), pattern_keys(gates.masks)).all())
-
-
-def on_device(x: Array, name: str | None) -> Array:
-    """Return `x` as it is, or as a torch tensor on the device of that name."""
-    if name is None:
-        return x
-    try:
-        import torch
-    except ImportError as error:
-        raise UnsupportedError(
-            f"device={name!r} needs torch, which is not installed; install cvxnn[torch]"
-        ) from error
-    try:
-        return torch.asarray(x, device=name)
-    except (RuntimeError, AssertionError) as error:  # no such device, or none of its kind
-        reason = str(error).splitlines()[0]
-        raise UnsupportedError(
-            f"device={name!r} is not at hand ({reason}); pass device=None or 'cpu'"
-        ) from error
 
 
 def certify_network(
@@ -315,15 +295,19 @@ def certify_network(
 
     >>> from cvxnn import ReLUNetwork
     >>> X, y = np.array([[2.0, 2.0], [3.0, 3.0], [1.0, 0.0]]), np.array([1.0, 2.0, -1.0])
-    >>> net = ReLUNetwork(weights_in=np.array([[0.0, 0.8]]), weights_out=np.array([[0.8]]),
-    ...                   intercept=np.zeros(1), skip=np.zeros((2, 1)))
+    >>> net = ReLUNetwork(
+    ...     weights_in=np.array([[0.0, 0.8]]),
+    ...     weights_out=np.array([[0.8]]),
+    ...     intercept=np.zeros(1),
+    ...     skip=np.zeros((2, 1)),
+    ... )
     >>> found = certify_network(net, X, y, alpha=0.1 / 3, gates="enumerate", fit_intercept=False)
     >>> found.lower <= 0.2310367 / 3 <= found.upper
     True
     """
     bias = network.weights_in.shape[1] > network.skip.shape[0]
-    kind = type(BY_NAME[network.architecture])
-    architecture: Architecture = kind(bias=bias)
+    known: Any = BY_NAME[network.architecture]
+    architecture: Architecture = replace(known, bias=bias)
     target = np.asarray(y, dtype=np.float64)
     target = target[:, None] if target.ndim == 1 else target
     weights, keep = positive_weights(sample_weight, len(target))
@@ -347,7 +331,5 @@ def certify_network(
     lower, _ = feasible_dual(problem.program, dual)
     return problem.certificate(
         network,
-        Certificate(
-            upper=math.inf, lower=lower, scope=scope, exactness=architecture.exactness
-        ),
+        Certificate(upper=math.inf, lower=lower, scope=scope, exactness=architecture.exactness),
     )

@@ -229,12 +229,15 @@ def test_kinks_keep_their_dual() -> None:
     np.testing.assert_allclose(iterate.dual, [[0.5], [-0.5]], atol=1e-9)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_a_softmax_dual_sums_to_zero(seed: int) -> None:
-    program = draw([seed, 6], GatedReLU(), CrossEntropy(), SMALL).problem.program
-    solver = Reference(tol=1e-4)  # the rows of an accurate answer sum to zero without help
+@pytest.mark.parametrize("architecture", [GatedReLU, ReLU])
+@pytest.mark.parametrize("seed", [23, 25, 37, 39])
+def test_a_softmax_dual_sums_to_zero(seed: int, architecture: type[Architecture]) -> None:
+    """Off by a few units of rounding it is outside the domain, and proves nothing."""
+    problem = draw([seed, 6], architecture(), CrossEntropy(), SMALL).problem
+    program = problem.at(0.01 * strength(problem, np.random.default_rng(2))).program
+    solver = Reference()
     dual = solver.read(program, solver.step(program, solver.init(program, None))).dual
-    np.testing.assert_allclose(dual.sum(axis=1), 0.0, atol=1e-16)
+    np.testing.assert_allclose((dual / program.loss.weights).sum(axis=1), 0.0, atol=1e-15)
 
 
 def test_no_blocks_leave_the_free_columns() -> None:

@@ -17,9 +17,13 @@ class GatedNetwork:
     """f(x) = sum_j 1[x'g_j >= 0] (x'u_j) a_j + x'S + s: neurons that their gates switch.
 
     >>> import numpy as np
-    >>> net = GatedNetwork(gates=np.array([[1.0]]), weights_in=np.array([[2.0]]),
-    ...                    weights_out=np.array([[3.0]]), intercept=np.zeros(1),
-    ...                    skip=np.zeros((1, 1)))
+    >>> net = GatedNetwork(
+    ...     gates=np.array([[1.0]]),
+    ...     weights_in=np.array([[2.0]]),
+    ...     weights_out=np.array([[3.0]]),
+    ...     intercept=np.zeros(1),
+    ...     skip=np.zeros((1, 1)),
+    ... )
     >>> net(np.array([[1.0], [-1.0]])).tolist()
     [[6.0], [0.0]]
     """
@@ -140,5 +144,3 @@ class GatedReLU:
     def sizes(self, n: int, d: int, p: int, outputs: int) -> Sizes:
         """Return the numbers held: the masks, and blocks without cone rows."""
         return Sizes(lift=n * p, blocks=p * d * outputs, rows=0)
-
-

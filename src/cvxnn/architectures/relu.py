@@ -18,8 +18,12 @@ class ReLUNetwork:
     """f(x) = sum_j max(0, x'u_j) a_j + x'S + s.
 
     >>> import numpy as np
-    >>> net = ReLUNetwork(weights_in=np.array([[2.0]]), weights_out=np.array([[3.0]]),
-    ...                   intercept=np.zeros(1), skip=np.zeros((1, 1)))
+    >>> net = ReLUNetwork(
+    ...     weights_in=np.array([[2.0]]),
+    ...     weights_out=np.array([[3.0]]),
+    ...     intercept=np.zeros(1),
+    ...     skip=np.zeros((1, 1)),
+    ... )
     >>> net(np.array([[1.0], [-1.0]])).tolist()
     [[6.0], [0.0]]
     """

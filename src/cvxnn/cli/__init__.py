@@ -76,10 +76,14 @@ def _plain_errors() -> Iterator[None]:
         raise  # the reader of a pipe has gone; the runner ends quietly
     except (CvxnnError, ValueError, OSError) as error:
         _complain(error)
-        raise typer.Exit(4 if isinstance(error, MemoryError) else 2) from None
+        code = CODES["MEMORY"] if isinstance(error, MemoryError) else 2
+        raise typer.Exit(code) from None
+    except (FloatingPointError, OverflowError) as error:
+        _complain(f"numbers overflowed ({error}); scale the data down; nothing was saved")
+        raise typer.Exit(CODES["NUMERICAL"]) from None
     except KeyboardInterrupt:
         _complain("interrupted before there was a network; nothing was saved")
-        raise typer.Exit(130) from None
+        raise typer.Exit(CODES["INTERRUPTED"]) from None
 
 
 def _complain(error: object) -> None:
@@ -128,7 +132,7 @@ def fit(
 
     Example: cvxnn fit sklearn:breast_cancer -o cancer.cvxnn
     """
-    from cvxnn.cli import jobs, panels
+    from cvxnn.cli import fitting, panels
 
     chosen: dict[str, Any] = {
         "alpha": alpha,
@@ -142,7 +146,7 @@ def fit(
         "max_iter": max_iter,
         "random_state": seed,
     }
-    order = jobs.Order(
+    order = fitting.Order(
         data=data,
         output=output,
         target=tuple(target or ()),
@@ -153,7 +157,7 @@ def fit(
         bias=bias,
         options=chosen if loss is None else chosen | {"loss": loss},
     )
-    facts = jobs.fit(order, _console(stderr=True), quiet)
+    facts = fitting.fit(order, _console(stderr=True), quiet)
     if as_json:
         _print_json(facts)
     elif not quiet:
@@ -175,9 +179,9 @@ def predict(
     proba: o.Probabilities = False,
 ) -> None:
     """Predict the rows of a table with a saved network, as CSV."""
-    from cvxnn.cli import jobs
+    from cvxnn.cli import using
 
-    header, columns = jobs.predict(str(model), data, proba)
+    header, columns = using.predict(str(model), data, proba)
     with output.open("w", newline="") if output else nullcontext(sys.stdout) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
@@ -195,16 +199,16 @@ def verify(
 
     Exit code 0: the bounds prove the gap that the model states; 1: they do not.
     """
-    from cvxnn.cli import jobs, panels
+    from cvxnn.cli import facts, panels, using
 
-    found, claim, checked = jobs.recheck(str(model), data, tuple(target or ()))
+    found, claim, checked = using.recheck(str(model), data, tuple(target or ()))
     if as_json:
         _print_json(
             {
                 "accepted": found.accepted,
                 "reason": found.reason,
-                "claimed": jobs.certificate(claim),
-                "recomputed": jobs.certificate(found.certificate),
+                "claimed": facts.certificate(claim),
+                "recomputed": facts.certificate(found.certificate),
             }
         )
     else:
@@ -216,14 +220,13 @@ def verify(
 @_plain_errors()
 def info(model: o.Model, as_json: o.AsJson = False) -> None:
     """Show what a model file holds: data, network, certificate."""
-    from cvxnn.cli import jobs, panels
-    from cvxnn.files import load, read_notes
+    from cvxnn.cli import panels, using
 
-    facts = jobs.facts(load(model), read_notes(model))
+    facts = using.describe(str(model))
     if as_json:
         _print_json(facts)
     else:
-        _console().print(panels.fitted(facts, f"{model}, by cvxnn {facts['notes']['cvxnn']}"))
+        _console().print(panels.fitted(facts, f"{model}, saved by cvxnn {facts['cvxnn']}"))
 
 
 def _print_json(value: Any) -> None:

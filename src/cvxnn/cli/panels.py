@@ -1,5 +1,6 @@
 """What the commands show: panels of names and values, from the facts about a model."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -7,60 +8,58 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from cvxnn.certificate import Exactness, Scope, Verification
+from cvxnn.certificate import Certificate, Exactness, Scope, Verification
+from cvxnn.solve import Status
 
-Rows = list[tuple[str, RenderableType]]
+Json = dict[str, Any]
+Rows = list[tuple[str, str | Text]]
 
 _KINDS = {"relu": "ReLU", "gated": "gated ReLU"}
 _COLOURS = {"OPTIMAL": "green", "BEST_FOUND": "green", "NUMERICAL": "red", "MEMORY": "red"}
 
 
-def fitted(facts: dict[str, Any], title: str) -> Panel:
+def fitted(facts: Json, title: str) -> Panel:
     """Return the panel of a fitted model: data, score, network, bounds, how the run ended."""
-    parts = [_data(facts), _network(facts), _bounds(facts)]
     colour = _COLOURS.get(facts["status"], "yellow")
-    return _panel(title, colour, [part for part in parts if part])
+    parts = [_grid(part) for part in (_data(facts), _network(facts), _bounds(facts))]
+    return _panel(title, colour, [parts[0], "", parts[1], "", parts[2]])
 
 
-def verdict(found: Verification, claim: Any, checked: str) -> Panel:
+def verdict(found: Verification, claim: Certificate, checked: str) -> Panel:
     """Return the panel of a verification: both bounds as claimed and as recomputed."""
-    table = Table(box=None, show_header=True, header_style="dim", padding=(0, 2, 0, 0))
-    for heading in ("", "claimed", "recomputed"):
-        table.add_column(heading, justify="right" if heading else "left", min_width=13)
+    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column("", style="dim", min_width=13)
+    for heading in ("claimed", "recomputed"):
+        table.add_column(heading, justify="right")
     again = found.certificate
-    for name, ours, theirs in (
-        ("upper bound", claim.upper, again.upper),
-        ("lower bound", claim.lower, again.lower),
-        ("relative gap", claim.relative_gap, again.relative_gap),
-    ):
-        form = ".2e" if name == "relative gap" else ".10g"
-        table.add_row(Text(name, "dim"), f"{ours:{form}}", f"{theirs:{form}}")
+    table.add_row("upper bound", f"{claim.upper:.10g}", f"{again.upper:.10g}")
+    table.add_row("lower bound", f"{claim.lower:.10g}", f"{again.lower:.10g}")
+    table.add_row("relative gap", f"{claim.relative_gap:.2e}", f"{again.relative_gap:.2e}")
     said = _grid([("scope", claim.scope.value), ("checked", checked), ("reason", found.reason)])
-    title, colour = ("accepted", "green") if found else ("rejected", "red")
-    return Panel(Group(table, "", said), title=Text(title, f"bold {colour}"), **_frame(colour))
+    return _panel(*(("accepted", "green") if found else ("rejected", "red")), [table, "", said])
 
 
-def _data(facts: dict[str, Any]) -> Rows:
-    notes, columns = facts["notes"], _count(facts["features"], "column")
-    if "score" not in notes:  # saved from Python
-        return [("data", f"{_count(facts['trained_on'], 'row')}, {columns}")]
-    kept = f", {notes['test_rows']:,} to test" if notes["test_rows"] else ", none to test"
-    score = notes["score"]
+def _data(facts: Json) -> Rows:
+    notes, columns = facts["training"], _count(facts["features"], "column")
+    if not notes:  # saved from Python
+        return [("data", f"{_count(facts['rows'], 'row')}, {columns}")]
+    kept = f"{notes['test_rows']:,} to test" if notes["test_rows"] else "none to test"
+    metric, baseline = notes["metric"], notes["baseline_is"]
     return [
         ("data", f"{notes['source']}, {_count(notes['rows'], 'row')}, {columns}"),
-        ("split", f"{notes['train_rows']:,} to train{kept}"),
+        ("split", f"{notes['train_rows']:,} to train, {kept}"),
         ("target", f"{', '.join(notes['target'])} ({_task(facts)})"),
         (
-            f"{score['on']} {score['name']}",
+            f"{notes['measured_on']} {metric}",
             Text.assemble(
-                (_score(score["name"], score["value"]), "bold"),
-                (f"   {score['baseline_is']}: {_score(score['name'], score['baseline'])}", "dim"),
+                (_score(metric, notes["score"]), "bold"),
+                (f"   {baseline}: {_score(metric, notes['baseline'])}", "dim"),
             ),
         ),
     ]
 
 
-def _network(facts: dict[str, Any]) -> Rows:
+def _network(facts: Json) -> Rows:
     parts = {"bias": facts["bias"], "intercept": facts["intercept"], "skip": facts["skip"]}
     options = ", ".join(part for part, there in parts.items() if there) or "no bias, no intercept"
     most = facts["alpha_max"]
@@ -80,10 +79,10 @@ def _network(facts: dict[str, Any]) -> Rows:
     ]
 
 
-def _bounds(facts: dict[str, Any]) -> Rows:
+def _bounds(facts: Json) -> Rows:
     claim = facts["certificate"]
-    colour = _COLOURS.get(facts["status"], "yellow")
-    seconds = facts["notes"].get("seconds")
+    colour, status = _COLOURS.get(facts["status"], "yellow"), Status[facts["status"]]
+    gap, seconds = claim["relative_gap"], facts["training"].get("seconds")
     took = "" if seconds is None else f", {seconds:.1f} s in all"
     return [
         (
@@ -97,22 +96,26 @@ def _bounds(facts: dict[str, Any]) -> Rows:
         (
             "relative gap",
             Text.assemble(
-                (f"{claim['relative_gap']:.2e}", f"bold {colour}"),
-                (f"   asked for: {facts['tol']:.0e}", "dim"),
+                ("infinite" if gap is None else f"{gap:.2e}", f"bold {colour}"),
+                (f"   asked for: {facts['tol']:g}", "dim"),
             ),
         ),
         ("scope", Scope[claim["scope"]].value),
         ("exactness", Exactness[claim["exactness"]].value),
-        ("status", Text(facts["advice"], colour)),
+        ("status", Text(status.value, colour)),
         ("work", f"{facts['iterations']:,} steps of {facts['solver']}{took}"),
     ]
 
 
-def _panel(title: str, colour: str, parts: list[Rows]) -> Panel:
-    lines: list[RenderableType] = []
-    for part in parts:
-        lines += [_grid(part), ""]
-    return Panel(Group(*lines[:-1]), title=Text(title, f"bold {colour}"), **_frame(colour))
+def _panel(title: str, colour: str, parts: Sequence[RenderableType]) -> Panel:
+    return Panel(
+        Group(*parts),
+        title=Text(title, f"bold {colour}"),
+        title_align="left",
+        border_style=colour,
+        padding=(1, 2),
+        expand=False,
+    )
 
 
 def _grid(rows: Rows) -> Table:
@@ -120,19 +123,15 @@ def _grid(rows: Rows) -> Table:
     grid.add_column(style="dim", min_width=13)
     grid.add_column(overflow="fold")
     for name, value in rows:
-        grid.add_row(name, value)
+        grid.add_row(name, Text(value) if isinstance(value, str) else value)
     return grid
-
-
-def _frame(colour: str) -> dict[str, Any]:
-    return {"title_align": "left", "border_style": colour, "padding": (1, 2), "expand": False}
 
 
 def _count(number: int, thing: str) -> str:
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
-def _task(facts: dict[str, Any]) -> str:
+def _task(facts: Json) -> str:
     classes = facts["classes"]
     if classes is None:
         return "regression"

@@ -61,7 +61,7 @@ def _scaler(scaler: Any, prefix: str, arrays: Arrays) -> Json:
     return {
         "with_mean": bool(scaler.with_mean),
         "with_std": bool(scaler.with_std),
-        "samples": np.asarray(scaler.n_samples_seen_).tolist(),
+        "samples": np.asarray(scaler.n_samples_seen_, dtype=np.float64).tolist(),
     }
 
 

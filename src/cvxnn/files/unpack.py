@@ -54,7 +54,7 @@ def _scaler(kind: Any, step: Json, own: Arrays) -> Any:
     _require_shapes(own, {"features": _whole(step, "features")})
     for name in SCALES:
         setattr(scaler, f"{name}_", own.get(name))
-    seen = np.array(step["samples"], dtype=np.int64)
+    seen = np.array(step["samples"], dtype=np.float64)
     scaler.n_samples_seen_ = seen[()]
     if seen.shape not in ((), (step["features"],)) or 0 in own.get("scale", ()):
         raise ValueError("the scaler has a scale of zero or a strange number of samples")

@@ -46,6 +46,10 @@ class SampleLoss(Protocol):
     """One loss for one sample; `f`, `y` and `g` are (n, c), and every row is a sample."""
 
     @property
+    def name(self) -> str:
+        """How users call it."""
+
+    @property
     def smoothness(self) -> float:
         """Lipschitz constant of the gradient in `f`; `inf` when there is none."""
 

@@ -1,4 +1,4 @@
-"""What solvers need of a linear map on blocks; maps know shapes and adjoints and nothing of losses."""
+"""What solvers need of a linear map on blocks: shapes and adjoints, nothing of losses."""
 
 from typing import Protocol
 
@@ -29,6 +29,9 @@ class LinearMap(Protocol):
 class Lift(LinearMap, Protocol):
     """A map from blocks (p, d, c) to predictions (n, c) that treats every output alike."""
 
+    def restrict(self, blocks: Array) -> "Lift":
+        """Return the map of the blocks with these indices alone."""
+
     def outer(self, inner: Array) -> Array:
         """Return A (I x inner) A* as one (n, n) matrix, `inner` (d, d) standing at every block."""
 
@@ -38,6 +41,9 @@ class Lift(LinearMap, Protocol):
 
 class Rows(LinearMap, Protocol):
     """A map whose image has one row of constraints per block and sample."""
+
+    def restrict(self, blocks: Array) -> "Rows":
+        """Return the rows of the blocks with these indices alone."""
 
     def gram(self) -> Array:
         """Return C* C, which is the same (d, d) matrix at every block."""

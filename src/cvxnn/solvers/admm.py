@@ -134,15 +134,11 @@ class ADMM:
             update = 2 * update if update < 320 else update + 320
             if factor != 1.0:
                 moved = after.plus(following.plus(after, -1.0), 1 / factor)
-                return State(
-                    moved, rho * factor, y, (), None, math.inf, age, update, factors
-                )
+                return State(moved, rho * factor, y, (), None, math.inf, age, update, factors)
         memory = (*state.memory, (residual, following))[-self.memory - 1 :]
         ahead = _extrapolate(memory) if self.memory and len(memory) > 1 else None
         plain = following if ahead is not None else None
-        return State(
-            ahead or following, rho, y, memory, plain, size, age, update, factors
-        )
+        return State(ahead or following, rho, y, memory, plain, size, age, update, factors)
 
     def read(self, program: Program, state: State) -> Iterate:
         """Return the copy w with its best free coefficients, and the multipliers of z and s."""

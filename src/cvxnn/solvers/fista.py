@@ -68,7 +68,7 @@ class FISTA:
         size = _square(down)
         bend = _bend(program, point, Point(*down[:2], point.prediction + moved))
         curvature = 0.1 * bend / size if size > 0 else 0.0
-        if not 0 < curvature < math.inf:  # no slope, or squares that overflow: backtracking finds it
+        if not 0 < curvature < math.inf:  # flat, or overflowing squares
             curvature = program.loss.smoothness
         return State(point, point, 1.0, curvature)
 

@@ -94,7 +94,8 @@ class WorkingSet:
         if program.constraint is None:
             return order[:room][score[order[:room]] > 1.0]
         # the cheap bounds of slivers are loose: ask the exact gauge before letting one in
-        g, added = program.lift.adjoint(dual), []
+        g = program.lift.adjoint(dual)
+        added: list[np.int64] = []
         for block in order[: 5 * room]:
             if score[block] <= 1.0 or len(added) == room:
                 break

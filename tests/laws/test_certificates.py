@@ -1,0 +1,362 @@
+"""The laws of a certificate: it never says more than is true, and a false one is caught."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import cvxpy as cp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from tests.solvers.problems import LOSSES, Drawn, Sizes, draw
+
+from cvxnn import Certificate, ConvexRegressor, Exactness, Scope
+from cvxnn.architectures import Architecture, GatedReLU, ReLU
+from cvxnn.certificate import certify, check, feasible_dual, resolution
+from cvxnn.functions import SampleLoss
+from cvxnn.program import Iterate
+from cvxnn.projection import inside_cones, nearest, project_onto_cone, unit_rows
+from cvxnn.solve import solve
+from cvxnn.solvers import Reference
+from cvxnn.solvers.working_set import restrict
+
+SIZES = Sizes(n=10, d=3, p=5, outputs=3)
+SEEDS = st.integers(0, 2**16)
+NO_FACES = np.zeros(0, dtype=np.int64)
+
+laws = settings(max_examples=15, deadline=None)
+few = settings(max_examples=6, deadline=None)
+
+every_loss = pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
+either = pytest.mark.parametrize("architecture", [GatedReLU, ReLU], ids=lambda one: one.name)
+
+
+def drawn(loss: SampleLoss, architecture: type[Architecture], seed: int) -> Drawn:
+    return draw([seed, LOSSES.index(loss)], architecture(bias=bool(seed % 2)), loss, SIZES)
+
+
+def some_point(problem: Any, rng: np.random.Generator) -> Iterate:
+    """A feasible primal point and an arbitrary dual one, of any size."""
+    program = problem.program
+    size = 10.0 ** rng.uniform(-3, 1)
+    blocks = size * rng.standard_normal(program.lift.in_shape)
+    blocks *= rng.uniform(size=(len(blocks), 1, 1)) < 0.5
+    free = size * rng.standard_normal((program.free.shape[1], program.lift.out_shape[1]))
+    dual = program.loss.weights * rng.standard_normal(program.lift.out_shape)
+    dual *= 10.0 ** rng.uniform(-3, 1)
+    return Iterate(inside_cones(program, blocks), free, dual)
+
+
+def dense_features(problem: Any) -> np.ndarray:
+    X = problem.X
+    return np.column_stack([X, np.ones(len(X))]) if problem.architecture.bias else X
+
+
+# the two bounds
+
+
+@every_loss
+@either
+@laws
+@given(seed=SEEDS)
+def test_lower_is_below_every_objective(
+    loss: SampleLoss, architecture: type[Architecture], seed: int
+) -> None:
+    """Any dual point at all gives a bound that holds at every feasible point."""
+    problem, rng = drawn(loss, architecture, seed).problem, np.random.default_rng(seed)
+    program = problem.program
+    points = [some_point(problem, rng) for _ in range(4)]
+    slopes = [-program.loss.gradient(program.predict(point.blocks, point.free)) for point in points]
+    values = [program.objective(point.blocks, point.free) for point in points]
+    for dual in [*slopes, *(point.dual for point in points), 0 * slopes[0]]:
+        lower, _ = feasible_dual(program, dual)
+        assert not math.isnan(lower)
+        assert lower <= min(values) + resolution(program)
+
+
+@every_loss
+@either
+@few
+@given(seed=SEEDS)
+def test_lower_never_exceeds_the_optimum(
+    loss: SampleLoss, architecture: type[Architecture], seed: int
+) -> None:
+    problem, rng = drawn(loss, architecture, seed).problem, np.random.default_rng(seed)
+    program = problem.program
+    solution = solve(program, Reference(), tol=1e-7)
+    optimum = solution.certificate.upper
+    slack = 1e-12 * optimum + resolution(program)
+    assert solution.certificate.lower <= optimum + slack
+    for _ in range(4):
+        point = some_point(problem, rng)
+        mixture = rng.uniform() * point.dual + (1 - rng.uniform()) * solution.iterate.dual
+        for dual in (point.dual, mixture, solution.iterate.dual * rng.uniform(0.5, 2)):
+            assert feasible_dual(program, dual)[0] <= optimum + slack
+
+
+@every_loss
+@either
+@few
+@given(seed=SEEDS)
+def test_more_gates_never_raise_the_optimum(
+    loss: SampleLoss, architecture: type[Architecture], seed: int
+) -> None:
+    problem = drawn(loss, architecture, seed).problem
+    p = len(problem.gates)
+    half = np.arange((p + 1) // 2)
+    index = np.concatenate([half, p + half]) if architecture is ReLU else half
+    fewer = solve(restrict(problem.program, index), Reference(), tol=1e-7).certificate
+    more = solve(problem.program, Reference(), tol=1e-7).certificate
+    slack = 1e-12 * fewer.upper + resolution(problem.program)
+    assert more.lower <= fewer.upper + slack
+    assert more.upper <= fewer.upper * (1 + 2e-7) + slack
+
+
+@every_loss
+@either
+@laws
+@given(seed=SEEDS)
+def test_the_dual_point_is_feasible(
+    loss: SampleLoss, architecture: type[Architecture], seed: int
+) -> None:
+    """Checked with dense matrices: F'v = 0, and the dual norm of every block."""
+    problem, rng = drawn(loss, architecture, seed).problem, np.random.default_rng(seed)
+    program, X = problem.program, dense_features(problem)
+    lower, v = feasible_dual(program, some_point(problem, rng).dual)
+    if math.isfinite(lower):
+        assert -program.loss.conjugate(-v) == pytest.approx(lower, rel=1e-9, abs=1e-12)
+    size = np.abs(program.free).sum(axis=0).max(initial=0.0) * np.abs(v).max(initial=0.0)
+    assert np.abs(program.free.T @ v).max(initial=0.0) <= 1e-12 * size + 1e-15
+    alpha, slack = problem.alpha * (1 + 1e-9), 1e-12 * np.abs(v).sum() * (1 + np.abs(X).max())
+    for mask in problem.gates.masks:
+        slope = (mask[:, None] * X).T @ v
+        if architecture is GatedReLU:
+            assert np.linalg.norm(slope, 2) <= alpha + slack
+            continue
+        for u in cone_members(mask, X, rng):
+            reach = np.maximum(X @ u, 0) @ v  # what a neuron of this cone gains, either sign
+            assert np.abs(reach).max() <= alpha + slack
+
+
+def cone_members(mask: np.ndarray, X: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
+    """Unit vectors of the cone of a mask: projections, by someone else's solver, of random ones."""
+    rows, d = (2.0 * mask - 1)[:, None] * X, X.shape[1]
+    found = []
+    for _ in range(3):
+        u, g = cp.Variable(d), rng.standard_normal(d)
+        tight = dict.fromkeys(("tol_gap_abs", "tol_gap_rel", "tol_feas"), 1e-12)
+        cp.Problem(cp.Minimize(cp.sum_squares(u - g)), [rows @ u >= 0]).solve(
+            solver=cp.CLARABEL, **tight
+        )
+        size = np.linalg.norm(u.value)
+        if size > 1e-3 and (rows @ u.value >= -1e-9).all():
+            found.append(u.value / size)
+    return found
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@every_loss
+@either
+def test_a_dual_point_that_is_no_number_proves_what_zero_proves(
+    loss: SampleLoss, architecture: type[Architecture], bad: float
+) -> None:
+    program = drawn(loss, architecture, 3).problem.program
+    dual = np.zeros(program.lift.out_shape)
+    with np.errstate(invalid="ignore"):
+        found, v = feasible_dual(program, dual + bad)
+    assert np.isfinite(v).all()
+    assert found == feasible_dual(program, dual)[0]
+
+
+# projection onto cones
+
+
+def degenerate(data: st.DataObject) -> tuple[np.ndarray, np.ndarray]:
+    """Rows with zeros, copies, opposite, parallel and nearly parallel ones; and a vector."""
+    d = data.draw(st.integers(1, 5))
+    entries = st.integers(-3, 3).map(float)
+    rows = data.draw(hnp.arrays(np.float64, (data.draw(st.integers(0, 8)), d), elements=entries))
+    if len(rows) and data.draw(st.booleans()):
+        extra = rows[data.draw(st.integers(0, len(rows) - 1))]
+        factor = data.draw(st.sampled_from([1.0, 2.5, -1.0, 0.0]))
+        nudge = data.draw(st.sampled_from([0.0, 1e-9, 1e-5])) * np.arange(d)
+        rows = np.concatenate([rows, (factor * extra + nudge)[None]])
+    if data.draw(st.booleans()):
+        rng = np.random.default_rng(data.draw(SEEDS))
+        rows = rows + rng.standard_normal(rows.shape)
+    g = data.draw(hnp.arrays(np.float64, d, elements=entries))
+    return rows, g
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_projection_is_the_oracles(data: st.DataObject) -> None:
+    rows, g = degenerate(data)
+    unit = unit_rows(rows)
+    point, faces = nearest(unit, g, NO_FACES)
+    u = cp.Variable(len(g))
+    tight = dict.fromkeys(("tol_gap_abs", "tol_gap_rel", "tol_feas"), 1e-13)
+    oracle = cp.Problem(cp.Minimize(cp.sum_squares(u - g)), [unit @ u >= 0] if len(unit) else [])
+    oracle.solve(solver=cp.CLARABEL, **tight)
+    size = 1 + float(np.linalg.norm(g))
+    np.testing.assert_allclose(point, u.value, atol=2e-5 * size)
+    distance = float(np.linalg.norm(point - g))
+    assert distance**2 == pytest.approx(oracle.value, abs=1e-7 * size**2)
+    whole = project_onto_cone(rows, np.stack([g, -g], axis=1))
+    np.testing.assert_allclose(whole[:, 0], point, atol=1e-12 * size)
+    # a good guess of the faces, and a bad one, lead to the same point
+    np.testing.assert_allclose(nearest(unit, g, faces)[0], point, atol=1e-7 * size)
+    everything = np.arange(len(unit))
+    np.testing.assert_allclose(nearest(unit, g, everything)[0], point, atol=1e-7 * size)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_projection_splits_a_vector(data: st.DataObject) -> None:
+    """g is a member of the cone minus a nonnegative sum of its rows, orthogonal [Moreau1962]."""
+    rows, g = degenerate(data)
+    unit = unit_rows(rows)
+    point, _ = nearest(unit, g, NO_FACES)
+    size = 1 + float(np.linalg.norm(g))
+    assert (unit @ point >= -1e-9 * size).all()
+    rest = point - g
+    assert abs(point @ rest) <= 1e-9 * size**2
+    if len(unit):  # in the span of nonnegative weights
+        weights = cp.Variable(len(unit), nonneg=True)
+        residual = cp.Problem(cp.Minimize(cp.sum_squares(unit.T @ weights - rest)))
+        residual.solve(solver=cp.CLARABEL)
+        assert residual.value <= 1e-7 * size**2
+    else:
+        assert not rest.any()
+
+
+# rounding, and bounds that contradict each other
+
+
+def certificate(upper: float, lower: float, unit: float = 0.0) -> Certificate:
+    return Certificate(
+        upper=upper,
+        lower=lower,
+        scope=Scope.GIVEN_GATES,
+        exactness=Exactness.EXACT,
+        resolution=unit,
+    )
+
+
+@given(upper=st.floats(0, 1e6), share=st.floats(-1, 1), digits=st.integers(3, 16))
+def test_the_relative_gap_hides_rounding_only(upper: float, share: float, digits: int) -> None:
+    unit = 10.0**-digits
+    found = certificate(upper, upper - share, unit)
+    if found.gap > unit:
+        assert found.relative_gap >= found.gap / max(upper, 1e-300) * (1 - 1e-12)
+        assert found.relative_gap > 0
+    elif found.gap < -unit - 1e-9 * upper:
+        assert found.relative_gap == math.inf  # contradictory bounds prove nothing
+        assert not found.proves(1e300)
+    else:
+        assert found.relative_gap == 0
+
+
+@pytest.mark.parametrize("upper", [math.inf, math.nan, -math.inf])
+@pytest.mark.parametrize("unit", [0.0, math.inf, math.nan])
+def test_no_number_proves_nothing(upper: float, unit: float) -> None:
+    for lower in (0.0, math.inf, -math.inf):
+        assert not certificate(upper, lower, unit).proves(1e300)
+
+
+@every_loss
+@either
+@few
+@given(seed=SEEDS)
+def test_bounds_of_a_program_do_not_contradict(
+    loss: SampleLoss, architecture: type[Architecture], seed: int
+) -> None:
+    """Solved as well as float64 can, upper stays above lower up to the tolerance of a cone."""
+    problem = drawn(loss, architecture, seed).problem
+    solution = solve(problem.working(), Reference(), tol=1e-300, judge=problem.judge)
+    assert certificate_of(problem, solution).relative_gap < 1e-5
+
+
+def certificate_of(problem: Any, solution: Any) -> Certificate:
+    return problem.certificate(problem.network(solution.iterate), solution.certificate)
+
+
+# verification
+
+
+@pytest.fixture(scope="module")
+def claim() -> Any:
+    """A true claim, and what shows it."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((20, 2))
+    y = np.abs(X[:, 0]) - X[:, 1]
+    model = ConvexRegressor("gated", alpha=0.02, n_gates=12, random_state=0).fit(X, y)
+    return model.evidence(X, y)
+
+
+def test_a_true_claim_is_accepted(claim: Any) -> None:
+    verdict = check(claim)
+    assert verdict.accepted, verdict.reason
+    assert verdict.certificate.upper == pytest.approx(claim.claim.upper, rel=1e-12)
+
+
+@given(factor=st.floats(0, 3).filter(lambda x: abs(x - 1) > 1e-3))
+@laws
+def test_a_wrong_objective_is_rejected(claim: Any, factor: float) -> None:
+    verdict = check(claim._replace(objective=factor * claim.objective))
+    assert not verdict
+    assert "objective is" in verdict.reason
+
+
+@given(seed=SEEDS, size=st.floats(1e-2, 10))
+@laws
+def test_a_wrong_dual_is_rejected(claim: Any, seed: int, size: float) -> None:
+    noise = np.random.default_rng(seed).standard_normal(claim.dual.shape)
+    wrong = claim.dual + size * np.abs(claim.dual).max() * noise
+    verdict = check(claim._replace(dual=wrong))
+    assert not verdict
+    assert "dual vector proves" in verdict.reason
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_numbers_that_are_none_are_rejected(claim: Any, bad: float) -> None:
+    with np.errstate(invalid="ignore"):
+        assert not check(claim._replace(dual=claim.dual * bad))
+    assert not check(claim._replace(objective=bad))
+    assert not check(claim._replace(claim=replace(claim.claim, upper=bad)))
+    assert not check(claim._replace(claim=replace(claim.claim, lower=bad)))
+
+
+def test_a_claim_of_more_than_is_proved_is_rejected(claim: Any) -> None:
+    upper, lower = claim.claim.upper, claim.claim.lower
+    for other in (
+        replace(claim.claim, lower=(upper + lower) / 2),
+        replace(claim.claim, lower=upper),
+        replace(claim.claim, upper=lower),
+        replace(claim.claim, lower=2 * upper),
+    ):
+        assert not check(claim._replace(claim=other))
+
+
+def test_an_objective_below_the_bound_is_rejected(claim: Any) -> None:
+    """A network that beats the bound of its scope is not in its scope."""
+    lucky = 0.5 * claim.claim.lower
+    boast = replace(claim.claim, upper=lucky)
+    assert not check(claim._replace(claim=boast, objective=lucky))
+
+
+def test_objections_reject(claim: Any) -> None:
+    assert "other data" in check(claim._replace(objections=("other data",))).reason
+
+
+def test_upper_is_the_objective_inside_the_cones() -> None:
+    for seed in range(20):
+        problem = drawn(LOSSES[0], ReLU, seed).problem
+        rng = np.random.default_rng(seed)
+        outside = rng.standard_normal(problem.program.lift.in_shape)
+        point = some_point(problem, rng)._replace(blocks=outside)
+        found, inside = certify(problem.program, point)
+        assert found.violation <= 1e-9
+        assert found.upper == problem.program.objective(inside.blocks, inside.free)

@@ -1,0 +1,77 @@
+"""Memory is predicted before it is taken, and the prediction holds."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from cvxnn import ConvexRegressor, GatedReLU, ReLU, memory
+from cvxnn.errors import MemoryBudgetError
+from cvxnn.solvers import ADMM, FISTA, WorkingSet
+
+MEASURE = """
+import resource, sys, warnings
+warnings.simplefilter("ignore")
+import numpy as np
+from cvxnn.estimators import ConvexRegressor
+
+kind, n, d, p, c, dtype = sys.argv[1], *map(int, sys.argv[2:6]), sys.argv[6]
+rng = np.random.default_rng(0)
+
+
+def fit(n, d, p, rounds):
+    X = rng.standard_normal((n, d)).astype(dtype)
+    y = rng.standard_normal((n, c)) if c > 1 else rng.standard_normal(n)
+    before = int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
+    ConvexRegressor(kind, alpha=0.02, n_gates=p, max_iter=rounds, random_state=0).fit(X, y)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+
+
+fit(40, 3, 8, 5)  # libraries load on first use
+print(fit(n, d, p, 12))
+"""
+
+SHAPES = [
+    ("gated", 20_000, 50, 500, 1, "float64"),
+    ("gated", 20_000, 50, 1000, 1, "float32"),
+    ("gated", 5000, 20, 300, 5, "float64"),
+    ("gated", 50_000, 200, 200, 1, "float32"),
+    ("relu", 2000, 20, 500, 1, "float64"),
+    ("relu", 3000, 30, 300, 2, "float64"),
+]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda s: "-".join(map(str, s)))
+def test_the_measured_peak_is_within_the_prediction(shape: tuple[object, ...]) -> None:
+    kind, n, d, p, outputs, dtype = shape
+    architecture, solver = (ReLU(), WorkingSet()) if kind == "relu" else (GatedReLU(), FISTA())
+    itemsize = np.dtype(dtype).itemsize
+    sizes = architecture.sizes(n, d + 1, p, outputs)
+    predicted = memory.predict(sizes, solver, n=n, d=d + 1, p=p, itemsize=itemsize)
+    command = [sys.executable, "-c", MEASURE, *map(str, shape)]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    measured = int(run.stdout)
+    assert measured <= 1.2 * predicted
+    assert predicted <= 3 * measured
+
+
+def test_refused_before_anything_is_allocated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available", lambda: 2**30)
+    X = np.zeros((200_000, 10))
+    with pytest.raises(
+        MemoryBudgetError, match=r"needs about .* GiB and 1\.00 GiB is available"
+    ) as e:
+        ConvexRegressor("gated", n_gates=5000, alpha=1.0).fit(X, X[:, 0])
+    for way_out in ("n_gates", "float32", "fewer samples"):
+        assert way_out in str(e.value)
+    assert e.value.needed > e.value.available == 2**30
+
+
+def test_alternating_directions_are_predicted_to_hold_more() -> None:
+    sizes = ReLU().sizes(1000, 11, 100, 1)
+    both = [
+        memory.predict(sizes, s, n=1000, d=11, p=100, itemsize=8) for s in (ADMM(), WorkingSet())
+    ]
+    assert both[0] > 2 * both[1]
