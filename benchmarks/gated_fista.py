@@ -30,7 +30,7 @@ try:
     from scnn.solvers import RFISTA
 except ModuleNotFoundError as error:
     sys.exit(
-        f"skipped: {error.name} is not installed. scnn must be installed without its dependencies:\n"
+        f"skipped: {error.name} is not installed; scnn goes in without its dependencies:\n"
         "  pip install torch opt_einsum tqdm cvxpy\n"
         "  pip install --no-deps pyscnn==0.0.10 linalg-backends"
     )

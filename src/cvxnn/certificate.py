@@ -209,7 +209,7 @@ def check(evidence: Evidence) -> Verification:
     found = replace(
         claim, upper=evidence.objective, lower=lower, resolution=resolution(evidence.program)
     )
-    slack = 1e-10 * abs(claim.upper) + found.resolution
+    slack = 1e-10 * abs(found.upper) + found.resolution
     faults = list(evidence.objections)
     if not abs(found.upper - claim.upper) <= slack:
         faults.append(f"the network's objective is {found.upper:.10g}, not {claim.upper:.10g}")
@@ -217,6 +217,8 @@ def check(evidence: Evidence) -> Verification:
         faults.append(f"the dual vector proves {found.lower:.10g}, not {claim.lower:.10g}")
     if not found.gap <= claim.gap * (1 + 1e-6) + slack:
         faults.append(f"the proved gap is {found.gap:.3g}, the claimed one {claim.gap:.3g}")
+    if not found.relative_gap < float("inf"):
+        faults.append(f"no optimum lies between {found.lower:.10g} and {found.upper:.10g}")
     reason = "; ".join(faults) or "both bounds were recomputed and prove the stated gap"
     return Verification(not faults, reason, found)
 

@@ -55,6 +55,8 @@ SOLVERS: dict[str, Solver] = {
     solver.name: solver for solver in (FISTA(), ADMM(), WorkingSet(), Reference())
 }
 GATES = ("sample", "enumerate")
+_TINY = 150_000
+"""Entries of the dense cone rows up to which an interior point method is the quickest."""
 
 
 def named(what: str, value: Any, table: dict[str, Any], allowed: Iterable[str]) -> Any:
@@ -133,16 +135,18 @@ def problem_of(
 
 
 def solver_for(program: Program, choice: str | Solver) -> Solver:
-    """Return the solver that a user asked for; "auto" goes by loss and constraint.
+    """Return the solver that a user asked for; "auto" goes by loss, constraint and size.
 
-    Proximal gradient for smooth losses without cones, column generation over the gates with
-    cones, alternating directions for the rest.
+    Proximal gradient for smooth losses without cones. With cones the interior point reference
+    while the program is tiny, then column generation over the gates. Alternating directions for
+    the rest.
     """
     if choice != "auto":
         solver: Solver = named("solver", choice, SOLVERS, ["auto", *SOLVERS])
         return solver
     if program.constraint is not None:
-        return WorkingSet()
+        entries = program.lift.out_shape[0] * math.prod(program.lift.in_shape)
+        return Reference() if entries <= _TINY else WorkingSet()
     return FISTA() if math.isfinite(program.loss.smoothness) else ADMM()
 
 

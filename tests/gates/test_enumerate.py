@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -117,6 +118,22 @@ def test_the_two_algorithms_agree_and_their_generators_are_inside(X):
     assert len(by_rays) <= cover_count(len(X), np.linalg.matrix_rank(X))
 
 
+@settings(deadline=None, max_examples=100)
+@given(tied_matrices())
+def test_either_algorithm_gives_half_the_cells_once_with_points_inside(X):
+    """What `enumerate_patterns` would mend or drop does not come up in exact data."""
+    normals = arrangement.arrange(X).normals
+    if normals.size:
+        halves = {}
+        for algorithm in (rays, incremental):
+            sides, points = algorithm.half_cells(normals)
+            assert sides[:, 0].all()
+            assert np.all(np.where(sides, 1, -1) * (points @ normals.T) > 1e-7)
+            halves[algorithm] = sorted(sides.tolist())
+        assert halves[rays] == halves[incremental]
+        assert 2 * len(halves[rays]) == len(enumerate_patterns(X))
+
+
 @settings(deadline=None, max_examples=20)
 @given(tied_matrices())
 def test_they_find_just_the_sign_vectors_that_linear_programs_find(X):
@@ -182,9 +199,47 @@ def test_a_feature_in_awkward_units_is_no_obstacle(feature, method):
     assert len(enumerate_patterns(with_ones(feature[:, None]), method=method)) == 40
 
 
+@settings(deadline=None, max_examples=100)
+@given(tied_matrices(), st.integers(-16, -8), st.integers(0, 99))
+def test_rounding_loses_no_cell(X, decade, seed):
+    """Small integers make no thin cells, so every cell is there still when they are a bit off."""
+    rng = np.random.default_rng(seed)
+    off = rng.standard_normal(X.shape) * rng.integers(0, 2, X.shape) * X.any(axis=1, keepdims=True)
+    before = {mask.tobytes() for mask in enumerate_patterns(X).masks}
+    for method in METHODS:
+        after = enumerate_patterns(X + 10.0**decade * off, method=method)
+        assert before <= {mask.tobytes() for mask in after.masks}
+
+
 def test_rounding_in_place_of_zeros_makes_no_cells():
     X = np.array([[1.0, 1e-17], [1.0, 2e-17], [-3e-17, 1.0], [1.0, 1.0]])
     np.testing.assert_array_equal(enumerate_patterns(X).masks, enumerate_patterns(X.round()).masks)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("width", [1e-4, 1e-7, 1e-9, 1e-10])
+def test_thin_cells_are_cells(width, method):
+    plane = np.array([[1, 0], [1, width], [0, 1]])
+    space = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, width]])
+    for X, count in ((plane, 6), (space, 14)):
+        gates = enumerate_patterns(X, method=method)
+        assert len(gates) == count
+        np.testing.assert_array_equal(masks_of(gates.generators, X), gates.masks)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 9999))
+def test_generators_have_the_masks_in_exact_arithmetic(seed):
+    """Rows that differ in their last bits: cells that doubles cannot enter are left out."""
+    steps = np.cumsum(np.random.default_rng(seed).integers(1, 40, 6)) * 2.0**-52
+    X = np.array([[1 + t, 1 - t] for t in (*steps, -(2.0**-28))])
+    for method in METHODS:
+        gates = enumerate_patterns(X, method=method)
+        assert 4 <= len(gates) <= 14
+        for generator, mask in zip(gates.generators, gates.masks, strict=True):
+            u = [Fraction(entry) for entry in generator]
+            exact = [sum(a * Fraction(b) for a, b in zip(u, x, strict=True)) >= 0 for x in X]
+            assert exact == mask.tolist()
 
 
 @pytest.mark.parametrize("method", METHODS)

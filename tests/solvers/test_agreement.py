@@ -1,17 +1,18 @@
 """A thousand small problems: our first-order solvers against the interior point reference."""
 
+from collections.abc import Iterator
+
 import pytest
 from tests.solvers.problems import LOSSES, Drawn, Sizes, draw
 
 from cvxnn.architectures import GatedReLU, ReLU
-from cvxnn.certificate import Certificate
 from cvxnn.solve import Solver, Status, solve
 from cvxnn.solvers import ADMM, FISTA, Reference, WorkingSet
 
 PROBLEMS, CHUNKS = 1000, 50
 SIZES = Sizes(n=30, d=4, p=12, outputs=3)
 OURS: tuple[Solver, ...] = (FISTA(), ADMM(), WorkingSet())
-"""The first that takes a problem solves it; every fifth problem is solved by all that do."""
+"""The first that takes a problem solves it; every tenth problem is solved by all that do."""
 
 
 def numbered(number: int) -> Drawn:
@@ -21,28 +22,24 @@ def numbered(number: int) -> Drawn:
     return draw([2024, number], architecture, LOSSES[loss], SIZES)
 
 
-def solved(drawn: Drawn, solver: Solver, tol: float) -> Certificate:
-    problem = drawn.problem
-    solution = solve(problem.working(), solver, tol=tol, judge=problem.judge)
-    assert solution.status is Status.OPTIMAL, (solver.name, solution.certificate)
-    return solution.certificate
-
-
-def complaints(number: int) -> list[str]:
-    """What is wrong with the answers to a problem, one line a solver."""
-    drawn = numbered(number)
-    program = drawn.problem.program
-    reference = solved(drawn, Reference(), tol=1e-7)
+def complaints(number: int) -> Iterator[str]:
+    """What is wrong with the answers to a problem."""
+    problem = numbered(number).problem
+    program = problem.working()
+    exact = solve(program, Reference(), tol=1e-7, judge=problem.judge)
+    best = exact.certificate
+    if exact.status is not Status.OPTIMAL:
+        yield f"{number}: the reference is {exact.status.name}, gap {best.relative_gap:.1e}"
     takers = [solver for solver in OURS if solver.why_not(program) is None]
-    wrong = []
-    for solver in takers if number % 5 == 0 else takers[:1]:
-        ours = solved(drawn, solver, tol=5e-7)
-        size = max(reference.upper, reference.resolution)
-        if not abs(ours.upper - reference.upper) <= 1e-6 * size:
-            wrong.append(f"{number}: {solver.name} has {ours.upper}, Clarabel {reference.upper}")
-        if not ours.lower <= reference.upper * (1 + 1e-9) + reference.resolution:
-            wrong.append(f"{number}: {solver.name} claims {ours.lower} > {reference.upper}")
-    return wrong
+    for solver in takers if number % 10 == 0 else takers[:1]:
+        solution = solve(program, solver, tol=5e-7, judge=problem.judge)
+        ours, who = solution.certificate, f"{number}: {solver.name}"
+        if solution.status is not Status.OPTIMAL:
+            yield f"{who} is {solution.status.name}, gap {ours.relative_gap:.1e}"
+        if not abs(ours.upper - best.upper) <= 1e-6 * max(best.upper, best.resolution):
+            yield f"{who} attains {ours.upper!r}, the reference {best.upper!r}"
+        if not ours.lower <= best.upper * (1 + 1e-9) + best.resolution:
+            yield f"{who} claims {ours.lower!r}, the reference attains {best.upper!r}"
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))

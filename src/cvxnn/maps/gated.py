@@ -45,22 +45,31 @@ class Gated:
         """(n, c)."""
         return (self.features.shape[0], self.outputs)
 
-    def _blocks(self, dtype: object, width: int) -> Iterator[tuple[slice, Array, Array]]:
+    def _blocks(
+        self, dtype: object, width: int, gates: Array | None = None
+    ) -> Iterator[tuple[slice, Array, Array]]:
         xp = namespace(self.features)
         for rows in row_blocks(self.features.shape[0], width):
+            masks = self.masks[rows, :]
+            masks = masks if gates is None else xp.take(masks, gates, axis=1)
             yield (
                 rows,
                 xp.astype(self.features[rows, :], dtype, copy=False),
-                xp.astype(self.masks[rows, :], dtype, copy=False),
+                xp.astype(masks, dtype, copy=False),
             )
 
     def apply(self, u: Array) -> Array:
-        """Return sum_i D_i X u_i, (p, d, c) to (n, c)."""
+        """Return sum_i D_i X u_i, (p, d, c) to (n, c); where most u_i are zero, from the others."""
         xp = namespace(u)
+        gates = xp.nonzero(xp.any(u != 0, axis=(1, 2)))[0]
+        if 2 * gates.shape[0] < u.shape[0]:
+            u = xp.take(u, gates, axis=0)
+        else:
+            gates = None
         columns = [u[:, :, k].T for k in range(self.outputs)]
         parts = [
             xp.stack([masked_sum(masks, x @ w) for w in columns], axis=-1)
-            for _, x, masks in self._blocks(u.dtype, max(self.masks.shape[1], 1))
+            for _, x, masks in self._blocks(u.dtype, max(u.shape[0], 1), gates)
         ]
         return parts[0] if len(parts) == 1 else xp.concat(parts, axis=0)
 

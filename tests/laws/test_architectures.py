@@ -1,0 +1,355 @@
+"""The laws of an architecture: its network and its program are two views of one thing."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from tests.solvers.problems import LOSSES, REGRESSION, Sizes, draw
+
+from cvxnn.architectures import (
+    Architecture,
+    GatedReLU,
+    Problem,
+    ReLU,
+    ReLUNetwork,
+    assemble,
+    evaluate,
+    free_columns,
+)
+from cvxnn.certificate import Scope
+from cvxnn.functions import Logistic, SampleLoss, Squared, mean_loss
+from cvxnn.gates import distinct, enumerate_patterns, masks_of
+from cvxnn.program import Iterate
+from cvxnn.projection import inside_cones
+from cvxnn.solve import Status, solve
+from cvxnn.solvers import Reference, WorkingSet
+
+SIZES = Sizes(n=12, d=3, p=6, outputs=3)
+SEEDS = st.integers(0, 2**16)
+
+laws = settings(max_examples=15, deadline=None)
+few = settings(max_examples=6, deadline=None)
+
+either = pytest.mark.parametrize("architecture", [GatedReLU, ReLU], ids=lambda one: one.name)
+every_loss = pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
+
+
+def drawn(architecture: type[Architecture], loss: SampleLoss, seed: int) -> Problem:
+    seeds = [seed, LOSSES.index(loss)]
+    return draw(seeds, architecture(bias=seed % 2 == 0), loss, SIZES).problem
+
+
+def some_point(problem: Problem, seed: int) -> Iterate:
+    """Blocks inside their cones, some of them zero and some of rank one, and free coefficients."""
+    rng, program = np.random.default_rng(seed), problem.program
+    blocks = rng.standard_normal(program.lift.in_shape)
+    blocks[rng.uniform(size=len(blocks)) < 0.4] = 0.0
+    for block in np.flatnonzero(rng.uniform(size=len(blocks)) < 0.4):
+        blocks[block] = np.outer(blocks[block, :, 0], rng.standard_normal(blocks.shape[2]))
+    free = rng.standard_normal((program.free.shape[1], blocks.shape[2]))
+    inside = inside_cones(program, blocks)
+    return Iterate(inside, free, np.zeros(program.lift.out_shape))
+
+
+def features_of(problem: Problem) -> np.ndarray:
+    return problem.architecture.features(problem.X)
+
+
+# gates and features
+
+
+@either
+@laws
+@given(seed=SEEDS)
+def test_masks_match_generators(architecture: type[Architecture], seed: int) -> None:
+    problem = drawn(architecture, Squared(), seed)
+    features = features_of(problem)
+    np.testing.assert_array_equal(
+        problem.gates.masks, problem.gates.generators @ features.T >= 0
+    )
+    every = enumerate_patterns(features)
+    np.testing.assert_array_equal(every.masks, masks_of(every.generators, features))
+
+
+@either
+def test_the_bias_is_a_last_column_of_ones(architecture: type[Architecture]) -> None:
+    X = np.arange(6.0).reshape(3, 2)
+    np.testing.assert_array_equal(architecture(bias=True).features(X)[:, :2], X)
+    np.testing.assert_array_equal(architecture(bias=True).features(X)[:, 2], 1.0)
+    assert architecture(bias=False).features(X) is X
+
+
+# the network of a point
+
+
+@either
+@every_loss
+@laws
+@given(seed=SEEDS)
+def test_network_is_program(
+    architecture: type[Architecture], loss: SampleLoss, seed: int
+) -> None:
+    """Same predictions on the training data, and no larger objective; equal where norms add up."""
+    problem = drawn(architecture, loss, seed)
+    point = some_point(problem, seed)
+    network, program = problem.network(point), problem.program
+    fit = program.predict(point.blocks, point.free)
+    np.testing.assert_allclose(network(problem.X), fit, atol=1e-9 * (1 + np.abs(fit).max()))
+    value = program.objective(point.blocks, point.free)
+    penalty = program.penalty.value(point.blocks)
+    assert problem.alpha * network.weight_decay() <= penalty * (1 + 1e-9)
+    assert problem.objective(network) <= value * (1 + 1e-9) + 1e-9 * penalty
+    if architecture is GatedReLU:  # neurons that share a gate are already one block
+        assert problem.objective(network) == pytest.approx(value, rel=1e-9)
+
+
+@either
+@laws
+@given(seed=SEEDS)
+def test_unlift_inverts_recover(architecture: type[Architecture], seed: int) -> None:
+    problem = drawn(architecture, Squared(), seed)
+    point, program = some_point(problem, seed), problem.program
+    network = problem.network(point)
+    blocks = problem.architecture.unlift(network, problem.gates, features_of(problem))
+    assert blocks.shape == point.blocks.shape
+    before, after = program.lift.apply(point.blocks), program.lift.apply(blocks)
+    np.testing.assert_allclose(after, before, atol=1e-9 * (1 + np.abs(before).max()))
+    penalty = program.penalty.value(point.blocks)
+    assert program.penalty.value(blocks) <= penalty * (1 + 1e-9)
+    assert program.violation(blocks) <= 1e-9
+    if architecture is GatedReLU:
+        np.testing.assert_allclose(blocks, point.blocks, atol=1e-10)
+    again = problem.network(point._replace(blocks=blocks))
+    assert again.weight_decay() <= network.weight_decay() * (1 + 1e-9)
+
+
+@either
+@laws
+@given(seed=SEEDS)
+def test_neurons_are_balanced(architecture: type[Architecture], seed: int) -> None:
+    problem = drawn(architecture, Squared(), seed)
+    network = problem.network(some_point(problem, seed))
+    inward = np.linalg.norm(network.weights_in, axis=1)
+    outward = np.linalg.norm(network.weights_out, axis=1)
+    np.testing.assert_allclose(inward, outward, rtol=1e-9)
+    squares = (network.weights_in**2).sum() + (network.weights_out**2).sum()
+    assert network.weight_decay() == pytest.approx(squares / 2, rel=1e-9)
+    assert network.n_neurons == len(inward) == len(outward)
+
+
+@laws
+@given(seed=SEEDS)
+def test_gated_neurons_are_the_singular_vectors(seed: int) -> None:
+    problem = drawn(GatedReLU, Squared(), seed)
+    point = some_point(problem, seed)
+    ranks = [np.linalg.matrix_rank(block) for block in point.blocks]
+    nuclear = sum(np.linalg.svd(block, compute_uv=False).sum() for block in point.blocks)
+    network = problem.network(point)
+    assert network.n_neurons == sum(ranks)
+    assert network.weight_decay() == pytest.approx(nuclear, rel=1e-9)
+
+
+@laws
+@given(seed=SEEDS)
+def test_relu_neurons_have_their_gates_patterns(seed: int) -> None:
+    """Every neuron of an iterate inside the cones is active exactly where its gate is open."""
+    problem = drawn(ReLU, Squared(), seed)
+    point, features = some_point(problem, seed), features_of(problem)
+    signs = 2.0 * problem.gates.masks - 1.0
+    for block, pattern in zip(point.blocks, np.tile(signs, (2, 1)), strict=True):
+        rows = pattern[:, None] * (features @ block)
+        assert rows.min(initial=0.0) >= -1e-9 * np.abs(rows).max(initial=0.0)
+    network = problem.network(point)
+    gated = (features @ network.weights_in.T) * (features @ network.weights_in.T > 0)
+    np.testing.assert_allclose(network.hidden(problem.X), gated, atol=1e-12)
+
+
+@either
+def test_a_neuron_without_its_gate_is_refused(architecture: type[Architecture]) -> None:
+    problem = drawn(architecture, Squared(), 5)
+    network = problem.network(some_point(problem, 5))
+    assert network.n_neurons > 0
+    with pytest.raises(ValueError, match=r"of neuron \d+ is not among the 0 gates given"):
+        problem.architecture.unlift(
+            network, problem.gates.take(slice(0, 0)), features_of(problem)
+        )
+
+
+@either
+@laws
+@given(seed=SEEDS)
+def test_parameters_are_the_network(architecture: type[Architecture], seed: int) -> None:
+    problem = drawn(architecture, Squared(), seed)
+    network = problem.network(some_point(problem, seed))
+    copy = problem.architecture.network(network.parameters())
+    np.testing.assert_array_equal(copy(problem.X), network(problem.X))
+    np.testing.assert_array_equal(evaluate(network, problem.X), network(problem.X))
+
+
+# free columns
+
+
+@laws
+@given(seed=SEEDS, intercept=st.booleans(), skip=st.booleans())
+def test_free_columns(seed: int, intercept: bool, skip: bool) -> None:
+    """F b is X @ skip + intercept; F is orthogonal, of equal norms, and spans [X, 1]."""
+    rng = np.random.default_rng(seed)
+    n, d, c = int(rng.integers(1, 9)), int(rng.integers(1, 4)), int(rng.integers(1, 4))
+    X = rng.standard_normal((n, d))
+    if seed % 2:
+        X[:, -1] = X[:, 0]
+    free = free_columns(X, intercept=intercept, skip=skip)
+    raw = np.column_stack(([X] if skip else []) + ([np.ones(n)] if intercept else []) or [X[:, :0]])
+    assert free.columns.shape == (n, np.linalg.matrix_rank(raw) if raw.size else 0)
+    square = (free.columns**2).sum(axis=0)
+    np.testing.assert_allclose(
+        free.columns.T @ free.columns, np.diag(square), atol=1e-10 * (1 + square.max(initial=0.0))
+    )
+    np.testing.assert_allclose(square, square.mean() if len(square) else 0.0, rtol=1e-10)
+    b = rng.standard_normal((free.columns.shape[1], c))
+    weights, constant = free.weights(b)
+    assert weights.shape == (d, c)
+    assert constant.shape == (c,)
+    assert skip or not weights.any()
+    assert intercept or not constant.any()
+    np.testing.assert_allclose(free.columns @ b, X @ weights + constant, atol=1e-9)
+    np.testing.assert_allclose(free.coefficients(free.columns @ b), b, atol=1e-9)
+    target = rng.standard_normal((n, c))
+    best = np.linalg.lstsq(raw, target)[0] if raw.size else np.zeros((0, c))
+    found = free.columns @ free.coefficients(target)
+    np.testing.assert_allclose(found, raw @ best if raw.size else 0 * target, atol=1e-8)
+
+
+# the enumerated optimum is below every network
+
+
+def enumerated(seed: int, loss: SampleLoss) -> Problem:
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((9, 2))
+    y = np.sign(X[:, :1] * X[:, 1:])
+    architecture = ReLU(bias=False)
+    return assemble(
+        architecture,
+        X,
+        distinct(enumerate_patterns(X)),
+        mean_loss(loss, y),
+        0.02,
+        free=free_columns(X, intercept=False, skip=False),
+        outputs=1,
+        scope=Scope.ALL_NETWORKS,
+    )
+
+
+def descended(problem: Problem, width: int, rng: np.random.Generator) -> Iterator[ReLUNetwork]:
+    """Networks along gradient descent on mean loss + alpha/2 of the squares, by hand."""
+    X, loss = problem.X, problem.program.loss
+    inward, outward = rng.standard_normal((width, X.shape[1])), rng.standard_normal((width, 1))
+    for iteration in range(1500):
+        values = X @ inward.T
+        slope = loss.gradient(np.maximum(values, 0) @ outward)
+        down = np.maximum(values, 0).T @ slope + problem.alpha * outward
+        inward = inward - 0.1 * (
+            ((slope @ outward.T) * (values > 0)).T @ X + problem.alpha * inward
+        )
+        outward = outward - 0.1 * down
+        if iteration % 100 == 99:
+            yield ReLUNetwork(
+                weights_in=inward,
+                weights_out=outward,
+                intercept=np.zeros(1),
+                skip=np.zeros((X.shape[1], 1)),
+            )
+
+
+@pytest.mark.parametrize("loss", [Squared(), Logistic()], ids=lambda loss: loss.name)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_no_network_beats_the_enumerated_optimum(seed: int, loss: SampleLoss) -> None:
+    problem, rng = enumerated(seed, loss), np.random.default_rng(seed)
+    solution = solve(problem.working(), WorkingSet(), tol=1e-6, judge=problem.judge)
+    assert solution.status is Status.OPTIMAL
+    best = solution.certificate.lower
+    assert problem.objective(problem.network(solution.iterate)) <= best * (1 + 2e-6)
+    for width in rng.integers(1, 40, size=200):
+        network = ReLUNetwork(
+            weights_in=10 ** rng.uniform(-2, 1) * rng.standard_normal((width, 2)),
+            weights_out=rng.standard_normal((width, 1)) / width,
+            intercept=np.zeros(1),
+            skip=np.zeros((2, 1)),
+        )
+        assert problem.objective(network) >= best
+    values = [
+        problem.objective(network)
+        for width in (2, 5, 30)
+        for network in descended(problem, width, rng)
+    ]
+    assert min(values) >= best
+    assert min(values) <= 1.3 * best  # descent comes near, or the bound would say little
+
+
+# torch is the oracle of the network and its objective
+
+
+TORCH_LOSSES: dict[str, Any] = {
+    "squared": lambda nn, f, y: ((f - y) ** 2).sum(dim=1) / 2,
+    "logistic": lambda nn, f, y: nn.softplus(-y * f).sum(dim=1),
+    "hinge": lambda nn, f, y: nn.relu(1 - y * f).sum(dim=1),
+    "squared_hinge": lambda nn, f, y: (nn.relu(1 - y * f) ** 2).sum(dim=1) / 2,
+    "huber": lambda nn, f, y: nn.huber_loss(f, y, delta=0.4, reduction="none").sum(dim=1),
+    "cross_entropy": lambda nn, f, y: nn.cross_entropy(f, y, reduction="none"),
+    "quantile": lambda nn, f, y: (0.3 * nn.relu(y - f) + 0.7 * nn.relu(f - y)).sum(dim=1),
+}
+
+
+@every_loss
+@few
+@given(seed=SEEDS)
+def test_torch_trains_the_same_objective(loss: SampleLoss, seed: int) -> None:
+    """The module with our weights has our outputs, our objective, and decays what we penalise."""
+    torch = pytest.importorskip("torch")
+    problem = drawn(ReLU, loss, seed)
+    network, mean = problem.network(some_point(problem, seed)), problem.program.loss
+    assume(network.n_neurons > 0)  # torch warns of empty layers
+    width = network.weights_in.shape[1] - problem.X.shape[1]
+    first = torch.nn.Linear(problem.X.shape[1], network.n_neurons, bias=bool(width)).double()
+    second = torch.nn.Linear(network.n_neurons, mean.target.shape[1], bias=False).double()
+    with torch.no_grad():
+        first.weight.copy_(torch.asarray(network.weights_in[:, : problem.X.shape[1]]))
+        if width:
+            first.bias.copy_(torch.asarray(network.weights_in[:, -1]))
+        second.weight.copy_(torch.asarray(network.weights_out.T.copy()))
+    X, y = torch.asarray(problem.X), torch.asarray(mean.target)
+    linear = X @ torch.asarray(network.skip) + torch.asarray(network.intercept)
+    outputs = second(torch.relu(first(X))) + linear
+    ours = network(problem.X)
+    np.testing.assert_allclose(
+        outputs.detach().numpy(), ours, atol=1e-10 * (1 + np.abs(ours).max(initial=0.0))
+    )
+    losses = TORCH_LOSSES[loss.name](torch.nn.functional, outputs, y)
+    total = torch.asarray(mean.weights[:, 0]) @ losses
+    parameters = [*first.parameters(), *second.parameters()]
+    decay = sum((parameter**2).sum() for parameter in parameters)
+    value = float((total + problem.alpha / 2 * decay).detach())
+    assert problem.objective(network) == pytest.approx(value, rel=1e-10)
+
+
+@pytest.mark.parametrize("loss", REGRESSION[:1] + (LOSSES[3],), ids=lambda loss: loss.name)
+def test_torch_finds_the_optimum_stationary(loss: SampleLoss) -> None:
+    """Autograd's gradient of the weight-decayed objective vanishes at the recovered optimum."""
+    torch = pytest.importorskip("torch")
+    problem = enumerated(3, loss)
+    solution = solve(problem.working(), Reference(), tol=1e-9, judge=problem.judge)
+    network, mean = problem.network(solution.iterate), problem.program.loss
+    inward = torch.tensor(network.weights_in, requires_grad=True)
+    outward = torch.tensor(network.weights_out, requires_grad=True)
+    X, y = torch.asarray(problem.X), torch.asarray(mean.target)
+    losses = TORCH_LOSSES[loss.name](torch.nn.functional, torch.relu(X @ inward.T) @ outward, y)
+    decay = (inward**2).sum() + (outward**2).sum()
+    (losses.mean() + problem.alpha / 2 * decay).backward()
+    assert network.n_neurons > 0
+    # along every neuron's own ray no kink is met: there the derivative is an honest one
+    radial = (inward.grad * inward).sum(dim=1).detach().numpy()
+    np.testing.assert_allclose(radial, 0.0, atol=1e-5)
+    np.testing.assert_allclose(outward.grad.numpy(), 0.0, atol=1e-4)
