@@ -100,18 +100,15 @@ def test_fit_does_what_python_does(path: Path) -> None:
 
 
 def test_every_option_reaches_the_estimator(path: Path) -> None:
-    words = "--no-standardize --no-bias --no-intercept --skip --loss huber --alpha 2 --gates sample"
+    words = "--no-standardize --no-bias --no-intercept --loss huber --alpha 0.5 --gates sample"
     more = "--n-gates 9 --solver admm --tol 0.5 --max-time 60 --max-iter 500 --seed 3"
     fit = ("fit", "sklearn:linnerud", "-t", "Waist", "-o", path, "-a", "gated")
-    result = run(*fit, *f"{words} {more}".split())
-    assert result.exit_code == 0
+    assert run(*fit, *f"{words} {more}".split()).exit_code == 0
     got = load(path).get_params()
     wanted = {
-        "architecture__bias": False,
         "fit_intercept": False,
-        "skip": True,
         "loss": "huber",
-        "alpha": 2.0,
+        "alpha": 0.5,
         "gates": "sample",
         "n_gates": 9,
         "solver": "admm",
@@ -120,8 +117,11 @@ def test_every_option_reaches_the_estimator(path: Path) -> None:
         "max_iter": 500,
         "random_state": 3,
     }
-    assert {name: got.get(name, False) for name in wanted} == wanted
-    assert "skip" in plain(result.stdout)
+    assert {name: got[name] for name in wanted} == wanted
+    assert not got["architecture"].bias
+    result = run(*fit, "--alpha", "0.5", "--skip")
+    assert "bias, intercept, skip" in plain(result.stdout)
+    assert load(path)[-1].skip
 
 
 def test_alpha_is_chosen_unless_given(path: Path) -> None:

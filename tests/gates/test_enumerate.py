@@ -100,6 +100,9 @@ def test_known_counts(X, count, method):
     assert len(gates) == count
     assert len({mask.tobytes() for mask in gates.masks}) == count
     assert_generators_are_inside(gates, X)
+    algorithm = {"rays": rays, "incremental": incremental}[method]
+    sides, _ = algorithm.half_cells(arrangement.arrange(X).normals)
+    assert 2 * len(sides) == count
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -211,8 +214,15 @@ def test_rounding_loses_no_cell(X, decade, seed):
         assert before <= {mask.tobytes() for mask in after.masks}
 
 
-def test_rounding_in_place_of_zeros_makes_no_cells():
-    X = np.array([[1.0, 1e-17], [1.0, 2e-17], [-3e-17, 1.0], [1.0, 1.0]])
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [[1, 1e-17], [1, 2e-17], [-3e-17, 1], [1, 1]],
+        [[-2e-16, -1], [1, 0], [-1, 1], [-1e-16, -1], [-1, 0]],
+    ],
+)
+def test_rounding_in_place_of_zeros_changes_nothing(rows):
+    X = np.array(rows)
     np.testing.assert_array_equal(enumerate_patterns(X).masks, enumerate_patterns(X.round()).masks)
 
 

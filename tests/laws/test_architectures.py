@@ -67,9 +67,7 @@ def features_of(problem: Problem) -> np.ndarray:
 def test_masks_match_generators(architecture: type[Architecture], seed: int) -> None:
     problem = drawn(architecture, Squared(), seed)
     features = features_of(problem)
-    np.testing.assert_array_equal(
-        problem.gates.masks, problem.gates.generators @ features.T >= 0
-    )
+    np.testing.assert_array_equal(problem.gates.masks, problem.gates.generators @ features.T >= 0)
     every = enumerate_patterns(features)
     np.testing.assert_array_equal(every.masks, masks_of(every.generators, features))
 
@@ -89,9 +87,7 @@ def test_the_bias_is_a_last_column_of_ones(architecture: type[Architecture]) -> 
 @every_loss
 @laws
 @given(seed=SEEDS)
-def test_network_is_program(
-    architecture: type[Architecture], loss: SampleLoss, seed: int
-) -> None:
+def test_network_is_program(architecture: type[Architecture], loss: SampleLoss, seed: int) -> None:
     """Same predictions on the training data, and no larger objective; equal where norms add up."""
     problem = drawn(architecture, loss, seed)
     point = some_point(problem, seed)
@@ -173,9 +169,7 @@ def test_a_neuron_without_its_gate_is_refused(architecture: type[Architecture]) 
     network = problem.network(some_point(problem, 5))
     assert network.n_neurons > 0
     with pytest.raises(ValueError, match=r"of neuron \d+ is not among the 0 gates given"):
-        problem.architecture.unlift(
-            network, problem.gates.take(slice(0, 0)), features_of(problem)
-        )
+        problem.architecture.unlift(network, problem.gates.take(slice(0, 0)), features_of(problem))
 
 
 @either
@@ -335,7 +329,7 @@ def test_torch_trains_the_same_objective(loss: SampleLoss, seed: int) -> None:
     assert problem.objective(network) == pytest.approx(value, rel=1e-10)
 
 
-@pytest.mark.parametrize("loss", REGRESSION[:1] + (LOSSES[3],), ids=lambda loss: loss.name)
+@pytest.mark.parametrize("loss", [*REGRESSION[:1], LOSSES[3]], ids=lambda loss: loss.name)
 def test_torch_finds_the_optimum_stationary(loss: SampleLoss) -> None:
     """Autograd's gradient of the weight-decayed objective vanishes at the recovered optimum."""
     torch = pytest.importorskip("torch")

@@ -230,9 +230,7 @@ def test_rows_and_gram(backend: Backend, outputs: int, seed: int) -> None:
 @outputs
 @few
 @given(seed=SEEDS)
-def test_row_blocks_of_any_size_agree(
-    backend: Backend, name: str, outputs: int, seed: int
-) -> None:
+def test_row_blocks_of_any_size_agree(backend: Backend, name: str, outputs: int, seed: int) -> None:
     bench = Bench(backend, name, outputs, seed)
     repeats = 7  # 16 rows is the least that a block holds
     data = Data(

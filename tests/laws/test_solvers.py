@@ -1,5 +1,6 @@
 """The laws of a solver: all agree, planted optima are found, and every end is an honest one."""
 
+import itertools
 import math
 import time
 from collections.abc import Callable
@@ -453,7 +454,7 @@ def test_the_trace_only_improves(solver: Solver, cones: bool) -> None:
         iterations, seconds, found = zip(*solution.trace, strict=True)
         assert list(iterations) == sorted(set(iterations))
         assert list(seconds) == sorted(seconds)
-        assert all(b.upper <= a.upper for a, b in zip(found, found[1:], strict=False))
-        assert all(b.lower >= a.lower for a, b in zip(found, found[1:], strict=False))
+        assert all(b.upper <= a.upper for a, b in itertools.pairwise(found))
+        assert all(b.lower >= a.lower for a, b in itertools.pairwise(found))
         assert found[-1] == solution.certificate
         assert found[-1].lower <= planted.optimum * (1 + 1e-12)

@@ -54,7 +54,6 @@ def _stars(normals: Floats) -> Iterator[tuple[Masks, Floats]]:
     for subsets, rays in _meeting(normals):
         products = rays @ normals.T
         through = np.abs(products) <= TOLERANCE
-        np.put_along_axis(through, subsets, True, axis=1)
         simple = np.sum(through, axis=1) == rank - 1
         if simple.any():
             star = np.repeat(products[simple, None, :] > 0, len(choices), axis=1)

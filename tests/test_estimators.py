@@ -1,0 +1,45 @@
+"""The contract with scikit-learn, check by check."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from sklearn.utils.estimator_checks import estimator_checks_generator
+
+from cvxnn import ConvexClassifier, ConvexRegressor
+
+# one default estimator each way, and one at a fixed strength: validation multiplies the time
+ESTIMATORS = {
+    "regressor-gated": ConvexRegressor("gated", n_gates=16),
+    "regressor-relu": ConvexRegressor("relu", n_gates=16, alpha=0.01),
+    "classifier-gated": ConvexClassifier("gated", n_gates=16, alpha=0.01),
+    "classifier-relu": ConvexClassifier("relu", n_gates=16, alpha=0.01),
+}
+LEAST = {"regressor": 60, "classifier": 65}
+
+
+def checks_of(name: str) -> list[tuple[Any, Any]]:
+    return list(estimator_checks_generator(ESTIMATORS[name], legacy=True))
+
+
+def title(check: Any) -> str:
+    return str(getattr(check, "func", check).__name__)
+
+
+CASES = [(name, k) for name in ESTIMATORS for k in range(len(checks_of(name)))]
+
+
+@pytest.mark.filterwarnings("ignore")  # scikit-learn's checks provoke warnings on purpose
+@pytest.mark.parametrize(
+    ("name", "k"), CASES, ids=[f"{name}-{title(checks_of(name)[k][1])}-{k}" for name, k in CASES]
+)
+def test_check(name: str, k: int) -> None:
+    estimator, check = checks_of(name)[k]
+    check(estimator)
+
+
+def test_the_number_of_checks() -> None:
+    counts = Counter(name for name, _ in CASES)
+    assert set(counts) == set(ESTIMATORS)
+    for name, count in counts.items():
+        assert count >= LEAST[name.split("-")[0]]
