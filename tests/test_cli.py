@@ -477,3 +477,16 @@ def test_nothing_is_drawn_without_a_terminal_or_when_quiet() -> None:
         with Watch(Console(file=file, force_terminal=terminal), quiet) as watch:
             watch(event(neurons=1))
         assert file.getvalue() == ""
+
+
+def test_reproduce_writes_its_numbers_and_its_figure(tmp_path: Path) -> None:
+    result = run("reproduce", "student-1", "-o", tmp_path)
+    assert result.exit_code == 0
+    assert "convex program" in result.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["student-1.json", "student-1.png"]
+
+
+def test_reproduce_names_what_there_is() -> None:
+    result = run("reproduce", "student-9")
+    assert result.exit_code == 2
+    assert "worked-example" in result.output

@@ -110,7 +110,12 @@ def feasible_dual(
     v = _in_domain(program, double(dual))
     gauge = polar_bound(program, v, None if multiplier is None else double(multiplier))
     largest = (1 - _SAFETY) / gauge if gauge > 0 else 1.0
-    values = [(-program.loss.conjugate(-s * v), s) for s in {largest, min(largest, 1.0), 0.0}]
+    # a penalty without a dual norm, such as ridge, is finite everywhere and has a price instead
+    price = program.penalty.conjugate if gauge == 0 else lambda _: 0.0
+    values = [
+        (-program.loss.conjugate(-s * v) - price(program.lift.adjoint(s * v)), s)
+        for s in {largest, min(largest, 1.0), 0.0}
+    ]
     value, scale = max(pair for pair in values if not np.isnan(pair[0]))
     return value - _SAFETY * abs(value), scale * v
 

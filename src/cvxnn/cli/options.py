@@ -179,3 +179,15 @@ Written = Annotated[
 Probabilities = Annotated[
     bool, typer.Option("--proba", metavar="", help="A probability per class.")
 ]
+
+Experiment = Annotated[str, typer.Argument(metavar="NAME", help="Which experiment.")]
+Full = Annotated[
+    bool, typer.Option("--full", metavar="", help="At the size of the source, not a small one.")
+]
+ExperimentSeed = Annotated[int, typer.Option("--seed", metavar="N", help="Of data and starts.")]
+Folder = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", "-o", metavar="FOLDER", help="Where to write; by default outputs/NAME."
+    ),
+]
