@@ -281,7 +281,7 @@ class ConvexClassifier(ClassifierMixin, ConvexNetworkBase):
         self.classes_ = np.unique(y)
         if len(np.unique(y[keep])) < 2:
             raise ValueError(
-                f"y has one class among the samples of positive weight, {y[keep][0]!r}; a "
+                f"y has one class among the samples of positive weight, {y[keep].tolist()[0]!r}; a "
                 "classifier needs samples of at least two classes"
             )
         labels = np.searchsorted(self.classes_, y)
@@ -321,7 +321,7 @@ class ConvexClassifier(ClassifierMixin, ConvexNetworkBase):
         strange = np.setdiff1d(y, self.classes_)
         if len(strange):
             raise ValueError(
-                f"y holds {strange[0]!r}, which is none of the classes of the model, "
+                f"y holds {strange.tolist()[0]!r}, which is none of the classes of the model, "
                 f"{self.classes_.tolist()}"
             )
         weights, _ = positive_weights(sample_weight, len(y))

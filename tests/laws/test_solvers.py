@@ -1,38 +1,28 @@
 """The laws of a solver: all agree, planted optima are found, and every end is an honest one."""
 
-import itertools
 import math
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from tests.conftest import Backend
+from tests.planted import is_usable, plant
 from tests.solvers.problems import LOSSES, MARGIN, REGRESSION, strength
 
-from cvxnn import solve as loop
 from cvxnn.architectures import Architecture, GatedReLU, Problem, ReLU
 from cvxnn.arrays import to_numpy
-from cvxnn.certificate import Scope, certify, feasible_dual
+from cvxnn.certificate import Scope
 from cvxnn.errors import UnsupportedError
 from cvxnn.functions import (
-    ColumnNorm,
     CrossEntropy,
-    GroupNorm,
     Huber,
-    Nonnegative,
-    Nuclear,
     Quantile,
     SampleLoss,
     Squared,
     mean_loss,
 )
-from cvxnn.gates import Gates, distinct, gaussian, masks_of
-from cvxnn.maps import ConeRows, Gated, Signed
-from cvxnn.program import Constraint, Iterate, Program
-from cvxnn.solve import Solution, Solver, Status, solve, solve_part
+from cvxnn.gates import gaussian, masks_of
+from cvxnn.solve import Solver, Status, solve
 from cvxnn.solvers import ADMM, FISTA, Reference, WorkingSet
 from cvxnn.training import problem_of
 
@@ -88,18 +78,6 @@ def on_host(problem: Problem) -> Problem:
     return replace(problem, X=to_numpy(problem.X), program=here)
 
 
-def is_usable(program: Program, solution: Solution, optimum: float) -> None:
-    """The certificate is that of the very points handed over, and it holds."""
-    found, iterate = solution.certificate, solution.iterate
-    slack = found.resolution + 1e-9 * abs(optimum)
-    assert program.objective(iterate.blocks, iterate.free) == pytest.approx(found.upper, rel=1e-12)
-    proved, _ = feasible_dual(program, iterate.dual)
-    assert proved >= found.lower - slack
-    assert found.lower <= optimum + slack
-    assert found.upper >= optimum - slack
-    assert program.violation(iterate.blocks) <= 1e-8
-
-
 def all_agree(backend: Backend, loss: SampleLoss, architecture: Architecture, c: int) -> None:
     problem = training_problem(backend, architecture, loss, c)
     program = problem.working()
@@ -152,81 +130,6 @@ def test_a_hinge_on_which_alternating_directions_are_slow() -> None:
 
 
 # planted optima
-
-
-@dataclass(frozen=True, eq=False)
-class Planted:
-    """A program made from its own solution."""
-
-    program: Program
-    blocks: np.ndarray
-    optimum: float
-
-
-def plant(loss: SampleLoss, outputs: int, cones: bool, seed: int, cast: Callable) -> Planted:
-    """Choose directions and a dual point that meets them, then targets that make both optimal.
-
-    X' D_i v = alpha e_i a_i' with unit e_i and a_i makes the gauge of an active block one; gates
-    whose gauge is above one are left out. The target is f + v / w where the loss is a parabola
-    near zero, and f itself, at the kink, for quantiles, whose v / w stays between the slopes.
-    With cones e_i is the gate's own generator, inside its cone, and a_i a positive unit vector.
-    """
-    rng = np.random.default_rng(seed)
-    n, d, active = 24, 2, 3
-    X = rng.standard_normal((n, d))
-    gates = distinct(gaussian(X, 30, rng))
-    weights = rng.uniform(0.5, 2.0, n)
-    weights /= weights.sum()
-    directions = gates.generators[:active]
-    directions = directions / np.linalg.norm(directions, axis=1, keepdims=True)
-    if not cones:
-        directions = rng.standard_normal((active, d))
-        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    sides = np.eye(outputs)[rng.integers(outputs, size=active)]
-    if not cones:
-        sides = rng.standard_normal((active, outputs))
-        sides /= np.linalg.norm(sides, axis=1, keepdims=True)
-    free = np.ones((n, 1))
-    maps = [gates.masks[i][:, None] * X for i in range(active)]
-    equations = np.concatenate([free, *maps], axis=1).T
-    rights = np.concatenate(
-        [np.zeros((1, outputs)), *(np.outer(e, a) for e, a in zip(directions, sides, strict=True))]
-    )
-    unit = np.linalg.lstsq(equations, rights)[0]
-    np.testing.assert_allclose(equations @ unit, rights, atol=1e-10)
-    alpha = 0.2 / np.abs(unit / weights[:, None]).max()
-    dual = alpha * unit
-    slopes = np.stack([(mask[:, None] * X).T @ dual for mask in gates.masks])
-    norm = "fro" if outputs == 1 else 2
-    sizes = np.array([np.linalg.norm(slope, norm) for slope in slopes])
-    kept = np.flatnonzero(sizes <= alpha * (1 - 1e-3))
-    gates = gates.take(np.concatenate([np.arange(active), kept[kept >= active]]))
-    blocks = np.zeros(((2 if cones else 1) * len(gates), d, outputs))
-    lengths = rng.uniform(0.5, 2.0, active)
-    blocks[:active] = lengths[:, None, None] * directions[:, :, None] * sides[:, None, :]
-    lift, constraint = program_maps(X, gates, outputs, cones, cast)
-    fit = to_numpy(lift.apply(cast(blocks))) + 0.7
-    residual = np.zeros_like(dual) if loss.name == "quantile" else dual / weights[:, None]
-    penalty = GroupNorm(alpha) if outputs == 1 else (ColumnNorm if cones else Nuclear)(alpha)
-    program = Program(
-        loss=mean_loss(loss, cast(fit + residual), weights),
-        lift=lift,
-        penalty=penalty,
-        free=cast(free),
-        constraint=constraint,
-    )
-    optimum = float((weights[:, None] * residual**2).sum() / 2 + alpha * lengths.sum())
-    return Planted(program, blocks, optimum)
-
-
-def program_maps(
-    X: np.ndarray, gates: Gates, outputs: int, cones: bool, cast: Callable
-) -> tuple[Any, Constraint | None]:
-    gated = Gated(cast(X), cast(gates.masks.T.astype(float)), outputs)
-    if not cones:
-        return gated, None
-    signs = 2.0 * np.tile(gates.masks, (2, 1)) - 1.0
-    return Signed(gated), Constraint(ConeRows(cast(X), cast(signs), outputs), Nonnegative())
 
 
 @pytest.mark.parametrize("cones", [False, True], ids=["gated", "relu"])
@@ -288,199 +191,3 @@ def test_why_not() -> None:
         assert WorkingSet().why_not(program) is None
         with pytest.raises(UnsupportedError, match="solver='admm'"):
             solve(program, FISTA())
-
-
-@pytest.mark.parametrize("value", [0, -1, math.nan])
-@pytest.mark.parametrize("name", ["tol", "max_iter", "max_time"])
-def test_limits_are_positive(name: str, value: float) -> None:
-    program = plant(Squared(), 1, False, 0, np.asarray).program
-    with pytest.raises(ValueError, match=f"{name} is {value}; it must be positive"):
-        solve(program, FISTA(), **{name: value})
-
-
-# how a run ends
-
-
-@dataclass(frozen=True)
-class Ill:
-    """FISTA until an iteration at which something happens instead of a step."""
-
-    happens: Callable[[Any], Any]
-    at: int = 12
-    count: list[int] = field(default_factory=lambda: [0])
-
-    name = "ill"
-    period = 1
-
-    def why_not(self, program: Program) -> str | None:
-        return None
-
-    def init(self, program: Program, start: Iterate | None) -> Any:
-        return FISTA().init(program, start)
-
-    def step(self, program: Program, state: Any) -> Any:
-        self.count[0] += 1
-        return self.happens(state) if self.count[0] == self.at else FISTA().step(program, state)
-
-    def read(self, program: Program, state: Any) -> Iterate:
-        return FISTA().read(program, state)
-
-    def done(self, state: Any) -> bool:
-        return False
-
-
-def raising(error: BaseException) -> Callable[[Any], Any]:
-    def happens(state: Any) -> Any:
-        raise error
-
-    return happens
-
-
-def times(factor: float) -> Callable[[Any], Any]:
-    def happens(state: Any) -> Any:
-        last = state.last
-        return state._replace(last=last._replace(blocks=factor * last.blocks))
-
-    return happens
-
-
-ENDS = [
-    (raising(KeyboardInterrupt()), Status.INTERRUPTED),
-    (raising(MemoryError()), Status.MEMORY),
-    (raising(FloatingPointError()), Status.NUMERICAL),
-    (raising(OverflowError()), Status.NUMERICAL),
-    (raising(np.linalg.LinAlgError()), Status.NUMERICAL),
-    (times(1e300), Status.NUMERICAL),
-    (times(math.nan), Status.NUMERICAL),
-]
-
-
-@pytest.fixture
-def hard() -> Planted:
-    """A program that takes FISTA hundreds of iterations."""
-    return plant(Squared(), 1, False, 1, np.asarray)
-
-
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the overflows that are under test
-@pytest.mark.parametrize("outputs", [1, 2])
-@pytest.mark.parametrize(("happens", "status"), ENDS)
-def test_what_breaks_a_run_keeps_its_best(
-    happens: Callable[[Any], Any], status: Status, outputs: int
-) -> None:
-    planted = plant(Squared(), outputs, False, 1, np.asarray)
-    solution = solve(planted.program, Ill(happens), tol=1e-12)
-    assert solution.status is status
-    assert solution.iterations >= 11
-    zero = solution.trace[0][2]
-    assert solution.certificate.upper < zero.upper
-    is_usable(planted.program, solution, planted.optimum)
-
-
-def test_what_breaks_the_first_check_is_raised_or_kept(hard: Planted) -> None:
-    def stop(event: object) -> None:
-        raise KeyboardInterrupt
-
-    solution = solve(hard.program, FISTA(), callbacks=[stop])
-    assert solution.status is Status.INTERRUPTED
-    assert solution.iterations == 0
-    is_usable(hard.program, solution, hard.optimum)
-
-    def judge(iterate: Iterate) -> Any:
-        raise MemoryError
-
-    with pytest.raises(MemoryError):
-        solve(hard.program, FISTA(), judge=judge)
-
-
-def test_a_callback_stops_a_run_and_is_told(hard: Planted) -> None:
-    seen = []
-
-    def third(event: loop.Progress) -> bool:
-        seen.append(event)
-        return len(seen) == 3
-
-    solution = solve(hard.program, FISTA(), tol=1e-12, callbacks=[third])
-    assert solution.status is Status.INTERRUPTED
-    assert [event.iteration for event in seen] == [0, 10, 20]
-    assert seen[-1].certificate == solution.certificate
-    is_usable(hard.program, solution, hard.optimum)
-    truthy = solve(hard.program, FISTA(), max_iter=30, tol=1e-12, callbacks=[lambda event: 1])
-    assert truthy.status is Status.MAX_ITER
-
-
-def test_errors_of_a_callback_are_the_callers(hard: Planted) -> None:
-    with pytest.raises(ZeroDivisionError):
-        solve(hard.program, FISTA(), callbacks=[lambda event: 1 / 0])
-
-
-def test_a_larger_run_hears_of_an_interrupt(hard: Planted) -> None:
-    for error in (KeyboardInterrupt, MemoryError):
-        with pytest.raises(error):
-            solve_part(hard.program, Ill(raising(error())), tol=1e-12)
-
-
-@pytest.mark.parametrize("max_iter", [1, 7, 25])
-def test_max_iter(hard: Planted, max_iter: int) -> None:
-    solution = solve(hard.program, FISTA(), tol=1e-14, max_iter=max_iter)
-    assert solution.status is Status.MAX_ITER
-    assert solution.iterations == max_iter
-    is_usable(hard.program, solution, hard.optimum)
-
-
-def test_max_time(hard: Planted) -> None:
-    begin = time.perf_counter()
-    solution = solve(hard.program, FISTA(), tol=1e-300, max_time=1e-9)
-    assert solution.status is Status.MAX_TIME
-    assert solution.iterations == 1
-    assert solution.seconds <= time.perf_counter() - begin
-    is_usable(hard.program, solution, hard.optimum)
-
-
-def test_optimal_is_proved(hard: Planted) -> None:
-    solution = solve(hard.program, FISTA(), tol=1e-5)
-    assert solution.status is Status.OPTIMAL
-    assert solution.certificate.proves(1e-5)
-    assert solution.certificate.upper <= hard.optimum * (1 + 1e-5)
-
-
-def test_a_stall_is_said(hard: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In float32 a relative gap of 1e-13 is out of reach."""
-    monkeypatch.setattr(loop, "_STALL", 50)
-    program = hard.program
-    narrow = replace(
-        program,
-        loss=mean_loss(
-            Squared(), program.loss.target.astype(np.float32), program.loss.weights[:, 0]
-        ),
-        lift=Gated(
-            program.lift.features.astype(np.float32), program.lift.masks.astype(np.float32), 1
-        ),
-        free=program.free.astype(np.float32),
-    )
-    solution = solve(
-        narrow, FISTA(), tol=1e-14, max_iter=10**6, judge=lambda it: certify(program, it)
-    )
-    assert solution.status is Status.INACCURATE
-    assert solution.certificate.relative_gap < 1e-4
-    is_usable(program, solution, hard.optimum)
-
-
-def test_a_solver_that_is_done_too_early_is_inaccurate(hard: Planted) -> None:
-    solution = solve(hard.program, WorkingSet(first_tol=1e-3, last_tol=1e-3), tol=1e-12)
-    assert solution.status is Status.INACCURATE
-    is_usable(hard.program, solution, hard.optimum)
-
-
-@pytest.mark.parametrize("solver", [FISTA(), ADMM(), WorkingSet()], **named)
-@pytest.mark.parametrize("cones", [False, True], ids=["gated", "relu"])
-def test_the_trace_only_improves(solver: Solver, cones: bool) -> None:
-    planted = plant(Squared(), 1, cones, 1, np.asarray)
-    if solver.why_not(planted.program) is None:
-        solution = solve(planted.program, solver, tol=1e-9)
-        iterations, seconds, found = zip(*solution.trace, strict=True)
-        assert list(iterations) == sorted(set(iterations))
-        assert list(seconds) == sorted(seconds)
-        assert all(b.upper <= a.upper for a, b in itertools.pairwise(found))
-        assert all(b.lower >= a.lower for a, b in itertools.pairwise(found))
-        assert found[-1] == solution.certificate
-        assert found[-1].lower <= planted.optimum * (1 + 1e-12)

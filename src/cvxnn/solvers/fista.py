@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from cvxnn.arrays import Array, device, inner, namespace
+from cvxnn.arrays import Array, device, inner, namespace, norm
 from cvxnn.program import Iterate, Program
 
 
@@ -65,10 +65,10 @@ class FISTA:
         point = Point(blocks, free, program.predict(blocks, free))
         down = _descent(program, point)
         moved = program.predict(down.blocks, down.free)
-        size = _square(down)
-        bend = _bend(program, point, Point(*down[:2], point.prediction + moved))
-        curvature = 0.1 * bend / size if size > 0 else 0.0
-        if not 0 < curvature < math.inf:  # flat, or overflowing squares
+        size = math.hypot(norm(down.blocks), norm(down.free)) or 1.0
+        change = program.loss.gradient(point.prediction + moved) + down.prediction
+        curvature = 0.1 * inner(change / size, moved / size)
+        if not 0 < curvature < math.inf:  # flat, or numbers that overflow
             curvature = program.loss.smoothness
         return State(point, point, 1.0, curvature)
 
@@ -124,10 +124,6 @@ def _bend(program: Program, a: Point, b: Point) -> float:
     """Return <grad(b) - grad(a), b - a> in the predictions: curvature times squared length."""
     change = program.loss.gradient(b.prediction) - program.loss.gradient(a.prediction)
     return inner(change, b.prediction - a.prediction)
-
-
-def _square(point: Point) -> float:
-    return inner(point.blocks, point.blocks) + inner(point.free, point.free)
 
 
 def _square_distance(a: Point, b: Point) -> float:
