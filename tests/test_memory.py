@@ -70,7 +70,7 @@ def test_refused_before_anything_is_allocated(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_alternating_directions_are_predicted_to_hold_more() -> None:
-    sizes = ReLU().sizes(1000, 11, 100, 1)
+    sizes = ReLU().sizes(10_000, 11, 100, 1)
     both = [
         memory.predict(sizes, s, n=1000, d=11, p=100, itemsize=8) for s in (ADMM(), WorkingSet())
     ]
