@@ -9,7 +9,9 @@ KEY = re.compile(r"\[((?:[A-Z][A-Za-z]+\d{4})(?:[,;][^\]]*)?)\]")
 
 
 def test_every_citation_has_its_entry() -> None:
-    entries = Counter(re.findall(r"^@\w+\{(\w+),", (ROOT / "docs/bibliography.bib").read_text(), re.M))
+    entries = Counter(
+        re.findall(r"^@\w+\{(\w+),", (ROOT / "docs/bibliography.bib").read_text(), re.M)
+    )
     assert max(entries.values()) == 1
     for path in sorted((ROOT / "src").rglob("*.py")):
         for group in KEY.findall(path.read_text()):
