@@ -26,8 +26,8 @@ def complaints(number: int) -> Iterator[str]:
     """What is wrong with the answers to a problem.
 
     A first-order solver that says OPTIMAL must agree with the reference to 1e-6; one that ran out
-    of its iterations must state a gap that covers its distance to the optimum. No lower bound may ever
-    exceed the optimum.
+    of its iterations must state a gap that covers its distance to the optimum. No lower bound may
+    ever exceed the optimum.
     """
     problem = numbered(number).problem
     program = problem.working()
