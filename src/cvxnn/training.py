@@ -56,7 +56,7 @@ SOLVERS: dict[str, Solver] = {
 }
 GATES = ("sample", "enumerate")
 _TINY = 150_000
-"""Entries of the dense cone rows up to which an interior point method is the quickest."""
+"""Entries of the dense lift up to which an interior point method is the quickest."""
 
 
 def named(what: str, value: Any, table: dict[str, Any], allowed: Iterable[str]) -> Any:
@@ -137,18 +137,20 @@ def problem_of(
 def solver_for(program: Program, choice: str | Solver) -> Solver:
     """Return the solver that a user asked for; "auto" goes by loss, constraint and size.
 
-    Proximal gradient for smooth losses without cones. For the others the interior point reference
-    while the program is tiny; beyond, column generation over the gates with cones, alternating
-    directions without.
+    The interior point reference while the program is tiny and free of nuclear norms. Beyond,
+    proximal gradient for smooth losses without cones; for the others column generation over the
+    gates with cones, alternating directions without.
     """
     if choice != "auto":
         solver: Solver = named("solver", choice, SOLVERS, ["auto", *SOLVERS])
         return solver
-    smooth = math.isfinite(program.loss.smoothness)
-    if program.constraint is None and smooth:
-        return FISTA()
-    if program.lift.out_shape[0] * math.prod(program.lift.in_shape) <= _TINY:
+    smooth = program.constraint is None and math.isfinite(program.loss.smoothness)
+    tiny = program.lift.out_shape[0] * math.prod(program.lift.in_shape) <= _TINY
+    nuclear = smooth and program.lift.out_shape[-1] > 1
+    if tiny and not nuclear and Reference().why_not(program) is None:
         return Reference()
+    if smooth:
+        return FISTA()
     return ADMM() if program.constraint is None else WorkingSet()
 
 

@@ -293,8 +293,8 @@ def claim() -> Any:
     rng = np.random.default_rng(0)
     X = rng.standard_normal((20, 2))
     y = np.abs(X[:, 0]) - X[:, 1]
-    model = ConvexRegressor("gated", alpha=0.02, n_gates=12, random_state=0).fit(X, y)
-    return model.evidence(X, y)
+    words = {"alpha": 0.02, "n_gates": 12, "solver": "fista", "random_state": 0}
+    return ConvexRegressor("gated", **words).fit(X, y).evidence(X, y)
 
 
 def test_a_true_claim_is_accepted(claim: Any) -> None:
