@@ -112,11 +112,11 @@ def test_scales_in_float32_end_honestly(scale: float) -> None:
 
 def test_a_run_cut_short_warns() -> None:
     with pytest.warns(ConvergenceWarning, match="iteration limit came first"):
-        model = regressor(max_iter=1).fit(X, Y)
+        model = regressor(solver="fista", max_iter=1).fit(X, Y)
     assert model.solution_.status is Status.MAX_ITER
     assert verify(model, X, Y)
     with pytest.warns(ConvergenceWarning, match="time limit came first"):
-        regressor(max_time=1e-9, tol=1e-12).fit(X, Y)
+        regressor(solver="fista", max_time=1e-9, tol=1e-12).fit(X, Y)
 
 
 # dtype, weights, copies
