@@ -18,7 +18,7 @@ LAYERS = (
     "functions maps gates linalg",
     "program projection certificate",
     "solve solvers architectures",
-    "everywhere optimal_set path memory training",
+    "assess everywhere landscape optima path memory support training",
     "estimator estimators",
     "display export files cli tables reproduce experiments __main__ cvxnn",
 )

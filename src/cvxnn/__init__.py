@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cvxnn.architectures import GatedNetwork, GatedReLU, ReLU, ReLUNetwork
+    from cvxnn.assess import certify_network
     from cvxnn.certificate import Certificate, Exactness, Scope, Verification, verify
     from cvxnn.estimators import ConvexClassifier, ConvexRegressor
     from cvxnn.files import load, save
     from cvxnn.gates import enumerate_patterns
+    from cvxnn.landscape import from_sklearn, from_torch, polish, stationarity
+    from cvxnn.optima import OptimalSet, optimal_set
     from cvxnn.solve import Solution, Status
-    from cvxnn.training import certify_network
 
 __version__ = "0.1.0"
 
@@ -21,6 +23,7 @@ __all__ = [
     "Exactness",
     "GatedNetwork",
     "GatedReLU",
+    "OptimalSet",
     "ReLU",
     "ReLUNetwork",
     "Scope",
@@ -29,19 +32,26 @@ __all__ = [
     "Verification",
     "certify_network",
     "enumerate_patterns",
+    "from_sklearn",
+    "from_torch",
     "load",
+    "optimal_set",
+    "polish",
     "save",
+    "stationarity",
     "verify",
 ]
 
 _NAMES = {
     "architectures": ("GatedNetwork", "GatedReLU", "ReLU", "ReLUNetwork"),
+    "assess": ("certify_network",),
     "certificate": ("Certificate", "Exactness", "Scope", "Verification", "verify"),
     "estimators": ("ConvexClassifier", "ConvexRegressor"),
     "files": ("load", "save"),
     "gates": ("enumerate_patterns",),
+    "landscape": ("from_sklearn", "from_torch", "polish", "stationarity"),
+    "optima": ("OptimalSet", "optimal_set"),
     "solve": ("Solution", "Status"),
-    "training": ("certify_network",),
 }
 _HOMES = {name: f"cvxnn.{home}" for home, names in _NAMES.items() for name in names}
 

@@ -1,5 +1,6 @@
 """Bounds on an optimum that anyone can check: the certificate, and how its two sides are proved."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, NamedTuple, Protocol
@@ -7,17 +8,22 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from cvxnn.arrays import Array, device, double, namespace
+from cvxnn.functions import Mean
 from cvxnn.program import Iterate, Program
 from cvxnn.projection import inside_cones, polar_bound
 
 _SAFETY = 1e-12
 """Relative slack of every lower bound against rounding; errors near 1e-15 were observed."""
 
+_STRETCH = 10.0
+"""How much longer a dual point is made at most."""
+
 
 class Scope(Enum):
     """The networks that the lower bound speaks of; a member's value is said to the user."""
 
     GIVEN_GATES = "networks whose activation patterns are among the given gates"
+    SEPARATE_OUTPUTS = "networks on the given gates whose neurons serve one output each"
     ALL_NETWORKS = "all networks of this kind, of any width"
 
 
@@ -107,9 +113,10 @@ def feasible_dual(
     point until it is in the domain of the loss's conjugate, and scaled until every block's polar
     gauge is at most one.
     """
-    v = _in_domain(program, double(dual))
+    v = in_domain(program.loss, program.free, program.interior, double(dual))
     gauge = polar_bound(program, v, None if multiplier is None else double(multiplier))
-    largest = (1 - _SAFETY) / gauge if gauge > 0 else 1.0
+    # a long stretch would only amplify the rounding of a dual point that is about zero
+    largest = min((1 - _SAFETY) / gauge, _STRETCH) if gauge > 0 else 1.0
     # a penalty without a dual norm, such as ridge, is finite everywhere and has a price instead
     price = program.penalty.conjugate if gauge == 0 else lambda _: 0.0
     values = [
@@ -120,21 +127,30 @@ def feasible_dual(
     return value - _SAFETY * abs(value), scale * v
 
 
-def _in_domain(program: Program, v: Array) -> Array:
-    v = _orthogonal(program.free, v)
-    if np.isfinite(program.loss.conjugate(-v)):
+def in_domain(loss: Mean, free: Array, interior: Array | None, v: Array) -> Array:
+    """Return a point near `v` (n, c) that is orthogonal to `free` and where loss*(-v) is finite.
+
+    It is drawn towards the point `interior`, None for zero; zero itself when that fails.
+    """
+    v = orthogonal(free, v)
+    if np.isfinite(loss.conjugate(-v)):
         return v
     inside = 0 * v
-    if program.interior is not None:
-        inside = _orthogonal(program.free, double(program.interior))
+    if interior is not None:
+        inside = orthogonal(free, double(interior))
     for share in 10.0 ** np.arange(-12.0, 1.0):
         drawn = v + float(share) * (inside - v)
-        if np.isfinite(program.loss.conjugate(-drawn)):
+        if np.isfinite(loss.conjugate(-drawn)):
             return drawn
     return namespace(v).zeros_like(v)
 
 
-def _orthogonal(free: Array, v: Array) -> Array:
+def orthogonal(free: Array, v: Array) -> Array:
+    """Return `v` (n, c) less its part in the span of the orthogonal columns of `free` (n, q).
+
+    >>> orthogonal(np.ones((2, 1)), np.array([[3.0], [1.0]]))[:, 0]
+    array([ 1., -1.])
+    """
     if free.shape[1] == 0:
         return v
     columns = double(free)
@@ -187,7 +203,9 @@ class Evidence(NamedTuple):
     """The network's objective on the data at hand, in float64."""
     dual: Array
     """The stored dual vector, (n, c)."""
-    objections: tuple[str, ...]
+    prove: Callable[[Array], float] | None = None
+    """What lower bound on all networks a dual vector proves; None: on the program's own gates."""
+    objections: tuple[str, ...] = ()
     """What already speaks against the claim: other data, gates that are not all patterns."""
 
 
@@ -210,7 +228,10 @@ def check(evidence: Evidence) -> Verification:
     made feasible here. No solver is called and nothing of the claim is used but its numbers.
     """
     claim = evidence.claim
-    lower, _ = feasible_dual(evidence.program, evidence.dual)
+    if evidence.prove is None:
+        lower, _ = feasible_dual(evidence.program, evidence.dual)
+    else:
+        lower = evidence.prove(evidence.dual)
     found = replace(
         claim, upper=evidence.objective, lower=lower, resolution=resolution(evidence.program)
     )

@@ -13,8 +13,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from cvxnn import training
-from cvxnn.architectures import Architecture, Problem, assemble, free_columns
+from cvxnn import memory, training
+from cvxnn.architectures import Architecture, assemble, free_columns
 from cvxnn.arrays import Array, to_numpy
 from cvxnn.certificate import Evidence, Scope
 from cvxnn.errors import CertificateWarning, UnsupportedError
@@ -69,6 +69,7 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     skip: bool
     max_iter: int
     max_time: Any
+    proof_time: Any
     device: str | None
     warm_start: bool
     random_state: Any
@@ -80,25 +81,16 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         self._check_limits()
         weights, _ = training.positive_weights(weights, X.shape[0])
         architecture = training.architecture_of(self.architecture)
-        loss = self._loss(target.shape[1])
-        gates, outputs = self._gate_count(), target.shape[1]
-        training.require_memory(architecture, X, gates, outputs, self.solver)
+        self._require_memory(architecture, X, target.shape[1])
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         samples = training.distinct_samples(X, target, weights)
-        rows = on_device(X[samples.index], self.device)
-        gates, scope = self._gates(architecture, rows, seed)
-        problem = training.problem_of(
+        problem, solver = self._problem(
             architecture,
-            rows,
+            on_device(X[samples.index], self.device),
             on_device(target[samples.index], self.device),
             samples.weights,
-            loss,
-            gates,
-            scope=scope,
-            intercept=self.fit_intercept,
-            skip=self.skip,
+            seed,
         )
-        solver = training.solver_for(problem.program, self.solver)
         self.alpha_max_ = alpha_max(problem)
         strata = None if labels is None else labels[samples.index]
         self.alpha_ = self._alpha(problem, solver, strata, seed)
@@ -110,20 +102,49 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             tol=self.tol,
             max_iter=self.max_iter,
             max_time=None if self.max_time is None else self._left(begin),
+            proof_time=self.proof_time,
             callbacks=self._callbacks(),
         )
-        self.architecture_, self.generators_ = architecture, gates.generators
+        self.architecture_ = architecture
         self.network_ = architecture.network(
             {name: to_numpy(value) for name, value in trained.network.parameters().items()}
         )
         self.certificate_, self.solution_ = trained.certificate, trained.solution
-        self.dual_ = samples.spread(to_numpy(trained.solution.iterate.dual))
+        given = training.grows(architecture, self.gates)
+        self.generators_ = self.network_.rules if given else problem.gates.generators
+        self.dual_, self.proof_ = samples.spread(to_numpy(trained.dual)), trained.proof
         self.n_iter_ = max(1, trained.solution.iterations)
         self.fingerprint_ = training.fingerprint(X, target, weights)
         self._n_features_out = self.network_.n_neurons
         self._report()
 
+    def _problem(
+        self, architecture: Architecture, X: Array, target: Array, weights: Floats, seed: int
+    ) -> tuple[Any, Solver]:
+        """Return the problem at alpha = 1, over all networks or on gates, and its solver."""
+        loss = self._loss(target.shape[1])
+        words = {"intercept": self.fit_intercept, "skip": self.skip}
+        if training.grows(architecture, self.gates):
+            problem = training.open_problem_of(architecture, X, target, weights, loss, **words)
+            return problem, training.grower(self.solver, seed)
+        gates, scope = self._gates(architecture, X, seed)
+        given = training.problem_of(
+            architecture, X, target, weights, loss, gates, scope=scope, **words
+        )
+        return given, training.solver_for(given.program, self.solver)
+
+    def _require_memory(self, architecture: Architecture, X: Any, outputs: int) -> None:
+        gates = self._gate_count()
+        if training.grows(architecture, self.gates):
+            memory.require(memory.of_growth(X.shape[0], X.shape[1] + 1))
+        else:
+            training.require_memory(architecture, X, gates, outputs, self.solver)
+
     def _check_limits(self) -> None:
+        if not (isinstance(self.proof_time, Real) and float(self.proof_time) >= 0):
+            raise ValueError(
+                f"proof_time is {self.proof_time!r}; it must be a number of seconds, at least 0"
+            )
         for name in ("tol", "max_iter", "max_time"):
             value = getattr(self, name)
             if value is None and name == "max_time":
@@ -142,21 +163,21 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         )
 
     def _gates(self, architecture: Architecture, X: Array, seed: int) -> Any:
-        sampled = isinstance(self.gates, str) and self.gates == "sample"
+        sampled = isinstance(self.gates, str) and self.gates != "enumerate"
         if self.warm_start and sampled and hasattr(self, "generators_"):
             gates = from_generators(architecture.features(X), self.generators_)
             return gates, Scope.GIVEN_GATES  # all patterns of other data are not all of these
         rng = np.random.default_rng(seed)
         return training.gates_of(architecture, X, self.gates, self.n_gates, rng)
 
-    def _warm(self, problem: Problem) -> Any:
+    def _warm(self, problem: Any) -> Any:
         if not (self.warm_start and hasattr(self, "solution_")):
             return None
         start = training.null_start(problem)
         blocks = self.solution_.iterate.blocks
-        return start._replace(blocks=blocks) if blocks.shape == start.blocks.shape else None
+        return start._replace(blocks=blocks) if problem.admits(blocks) else None
 
-    def _alpha(self, problem: Problem, solver: Solver, strata: Any, seed: int) -> float:
+    def _alpha(self, problem: Any, solver: Solver, strata: Any, seed: int) -> float:
         if isinstance(self.alpha, str):
             if self.alpha != "auto":
                 raise ValueError(f"alpha is {self.alpha!r}; expected 'auto' or a positive number")
@@ -173,7 +194,7 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             )
         return alpha
 
-    def _validated_alpha(self, problem: Problem, solver: Solver, strata: Any, seed: int) -> float:
+    def _validated_alpha(self, problem: Any, solver: Solver, strata: Any, seed: int) -> float:
         X, y = to_numpy(problem.X), to_numpy(problem.program.loss.target)
         groups = content_folds(X, y, Search.folds, strata, seed)
         if len(np.unique(groups)) < 2:
@@ -183,7 +204,9 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             )
         if self.alpha_max_ == 0:  # a constant target: every alpha gives the zero network
             return 1.0
-        alpha, self.alpha_path_ = choose_alpha(problem, self.alpha_max_, groups, solver, Search())
+        alpha, self.alpha_path_ = choose_alpha(
+            problem, self.alpha_max_, groups, training.roughly(solver), Search()
+        )
         return alpha
 
     def _callbacks(self) -> Iterable[Callable[[Progress], object]]:
@@ -213,22 +236,29 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     def _evidence(self, X: Any, target: Floats, weights: Any) -> Evidence:
         weights, keep = training.positive_weights(weights, X.shape[0])
-        architecture, objections = self.architecture_, []
+        objections = []
         if training.fingerprint(X, target, weights) != self.fingerprint_:
             objections.append("these are not the data that the model was trained on")
         dual = self.dual_ if self.dual_.shape == target.shape else np.zeros(target.shape)
-        features = architecture.features(X[keep])
+        gather = self._grown_evidence if self.proof_ is not None else self._given_evidence
+        return gather(X[keep], target[keep], weights[keep], dual[keep], objections)
+
+    def _given_evidence(
+        self, X: Any, target: Floats, weights: Floats, dual: Floats, objections: list[str]
+    ) -> Evidence:
+        architecture = self.architecture_
+        features = architecture.features(X)
         gates = from_generators(features, self.generators_)
         whole = self.certificate_.scope is Scope.ALL_NETWORKS
         if whole and not training.complete(gates, features):
             objections.append("the gates are not all activation patterns of the data")
         problem = assemble(
             architecture,
-            X[keep],
+            X,
             gates,
-            mean_loss(self._loss(target.shape[1]), target[keep], weights[keep]),
+            mean_loss(self._loss(target.shape[1]), target, weights),
             self.alpha_,
-            free=free_columns(X[keep], intercept=self.fit_intercept, skip=self.skip),
+            free=free_columns(X, intercept=self.fit_intercept, skip=self.skip),
             outputs=target.shape[1],
             scope=self.certificate_.scope,
         )
@@ -236,7 +266,29 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             claim=self.certificate_,
             program=problem.program,
             objective=problem.objective(self.network_),
-            dual=dual[keep],
+            dual=dual,
+            objections=tuple(objections),
+        )
+
+    def _grown_evidence(
+        self, X: Any, target: Floats, weights: Floats, dual: Floats, objections: list[str]
+    ) -> Evidence:
+        samples = training.distinct_samples(X, target, weights)
+        problem = training.open_problem_of(
+            self.architecture_,
+            X[samples.index],
+            target[samples.index],
+            samples.weights,
+            self._loss(target.shape[1]),
+            intercept=self.fit_intercept,
+            skip=self.skip,
+        ).at(self.alpha_)
+        return Evidence(
+            claim=self.certificate_,
+            program=problem.program,
+            objective=problem.objective(self.network_),
+            dual=dual,
+            prove=lambda each: problem.recheck(self.proof_, samples.gather(each)),
             objections=tuple(objections),
         )
 

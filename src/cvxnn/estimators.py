@@ -42,13 +42,15 @@ class ConvexRegressor(RegressorMixin, ConvexNetworkBase):
     loss : str or SampleLoss, default="squared"
         "squared" (half the squared error), "huber", "quantile", or an object such as
         `Quantile(0.9)`.
-    gates : "sample", "enumerate" or array (p, d) or (p, d + 1), default="sample"
-        Gaussian gates, every activation pattern of the data, or your own generators; the last
-        column of generators belongs to the bias if there is one.
+    gates : "sample", "grow", "enumerate" or array (p, d) or (p, d + 1), default="sample"
+        "grow" trains over all ReLU networks of any width, adding neurons while one is found that
+        helps; for gated networks, whose gates are fixed, it means "sample". The others fix the
+        activation patterns: Gaussian gates, every pattern of the data, or your own generators,
+        whose last column belongs to the bias if there is one.
     n_gates : int, default=256
         Number of Gaussian gates drawn; equal patterns are kept once.
     solver : str or Solver, default="auto"
-        "auto", "fista", "admm", "working_set" or "reference".
+        "auto", or on given gates "fista", "admm", "working_set" or "reference".
     tol : float, default=1e-4
         Relative duality gap at which to stop.
     fit_intercept : bool, default=True
@@ -59,6 +61,8 @@ class ConvexRegressor(RegressorMixin, ConvexNetworkBase):
         Iterations of the solver.
     max_time : float or None, default=None
         Seconds for the whole fit; the best network so far is kept.
+    proof_time : float, default=1.0
+        Seconds for the proof over all networks after gates="grow"; 0: the quick bound alone.
     device : str or None, default=None
         None solves in NumPy; "cpu" or "cuda" solves on torch tensors there.
     warm_start : bool, default=False
@@ -124,6 +128,7 @@ class ConvexRegressor(RegressorMixin, ConvexNetworkBase):
         skip: bool = False,
         max_iter: int = 20_000,
         max_time: float | None = None,
+        proof_time: float = 1.0,
         device: str | None = None,
         warm_start: bool = False,
         random_state: Any = None,
@@ -141,6 +146,7 @@ class ConvexRegressor(RegressorMixin, ConvexNetworkBase):
         self.skip = skip
         self.max_iter = max_iter
         self.max_time = max_time
+        self.proof_time = proof_time
         self.device = device
         self.warm_start = warm_start
         self.random_state = random_state
@@ -205,7 +211,7 @@ class ConvexClassifier(ClassifierMixin, ConvexNetworkBase):
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes, multiplied into the sample weights.
     architecture, alpha, gates, n_gates, solver, tol, fit_intercept, skip, max_iter, max_time, \
-    device, warm_start, random_state, callbacks, verbose
+    proof_time, device, warm_start, random_state, callbacks, verbose
         As in `ConvexRegressor`.
 
     Attributes
@@ -248,6 +254,7 @@ class ConvexClassifier(ClassifierMixin, ConvexNetworkBase):
         skip: bool = False,
         max_iter: int = 20_000,
         max_time: float | None = None,
+        proof_time: float = 1.0,
         device: str | None = None,
         warm_start: bool = False,
         random_state: Any = None,
@@ -266,6 +273,7 @@ class ConvexClassifier(ClassifierMixin, ConvexNetworkBase):
         self.skip = skip
         self.max_iter = max_iter
         self.max_time = max_time
+        self.proof_time = proof_time
         self.device = device
         self.warm_start = warm_start
         self.random_state = random_state

@@ -1,6 +1,9 @@
 """The few iterative pieces of linear algebra that libraries do not give for operators."""
 
 from collections.abc import Callable
+from typing import Any
+
+from scipy.optimize import minimize
 
 from cvxnn.arrays import Array, inner, namespace, norm, to_numpy
 
@@ -36,3 +39,21 @@ def orthonormal_columns(matrix: Array) -> tuple[Array, Array]:
     left, values, right = xp.linalg.svd(matrix / keep, full_matrices=False)
     rank = int((to_numpy(values) > 1e-10 * float(xp.max(values))).sum()) if matrix.shape[1] else 0
     return left[:, :rank], right[:rank, :].T / values[:rank] / keep[:, None]
+
+
+def descend_smooth(
+    function: Callable[[Array], tuple[float, Array]], start: Array, steps: int, memory: int = 20
+) -> Array:
+    """Return where L-BFGS [LiuNocedal1989] ends on a function that gives (value, gradient).
+
+    `start` is a host vector (k,); values are brought to the scale of the first.
+    """
+    size = abs(function(start)[0]) or 1.0
+
+    def scaled(x: Any) -> Any:
+        value, gradient = function(x)
+        return value / size, gradient / size
+
+    options: Any = {"maxiter": steps, "maxfun": 3 * steps, "maxcor": memory}
+    options |= {"ftol": 1e-13, "gtol": 1e-10}
+    return minimize(scaled, start, jac=True, method="L-BFGS-B", options=options).x

@@ -37,6 +37,22 @@ def predict(sizes: Sizes, solver: Solver, *, n: int, d: int, p: int, itemsize: i
     return _BASE + data + masks + sizes.lift * itemsize + points
 
 
+def of_growth(n: int, d: int) -> int:
+    """Return the bytes that growing a network holds at its peak, with up to 500 neurons at a time.
+
+    `n` samples, `d` features with the bias: the neurons' products, the Newton system in the smaller
+    of its two sizes and its factors, and the rows' outer products where they are kept.
+    """
+    neurons = min(500, n)
+    system = min(n, neurons * d)
+    squares = n * d * d if n * d * d <= 2e7 else 0
+    return (
+        _BASE
+        + 8 * (4 * n * d + 8 * n * neurons + 2 * system**2 + 2 * squares)
+        + 4 * (neurons * d * n)
+    )
+
+
 def require(needed: int, at_hand: int | None = None) -> None:
     """Raise MemoryBudgetError when `needed` bytes exceed what is available."""
     there = available() if at_hand is None else at_hand

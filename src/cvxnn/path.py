@@ -8,12 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxnn.architectures import Problem, evaluate, free_columns
+from cvxnn.architectures import evaluate
 from cvxnn.arrays import Array, device, namespace, to_numpy
-from cvxnn.functions import CrossEntropy, Logistic, SampleLoss, mean_loss
-from cvxnn.gates import Gates, distinct
+from cvxnn.functions import CrossEntropy, Logistic, SampleLoss
 from cvxnn.program import Iterate, Program
-from cvxnn.projection import polar_bound
 from cvxnn.solve import Solution, Solver, solve_part
 from cvxnn.solvers import ADMM
 from cvxnn.solvers.working_set import restrict
@@ -47,14 +45,13 @@ def interior_dual(program: Program) -> Array | None:
     return -other.loss.gradient(program.free @ free)
 
 
-def alpha_max(problem: Problem) -> float:
-    """Return the smallest alpha at which the zero network is optimal, proved by a dual point.
+def alpha_max(problem: Any) -> float:
+    """Return the smallest alpha at which the zero network is optimal, by the problem's gauge.
 
     For losses with kinks the dual point of the null model need not be unique; the value is then
-    an upper bound.
+    an upper bound. Where all networks compete it is the largest price that was found.
     """
-    unit = problem.at(1.0).program
-    return polar_bound(unit, null_model(unit).dual, enough=0.0)
+    return float(problem.gauge(null_model(problem.program).dual))
 
 
 def grid(largest: float, ratio: float, count: int) -> NDArray[np.float64]:
@@ -63,7 +60,7 @@ def grid(largest: float, ratio: float, count: int) -> NDArray[np.float64]:
 
 
 def path(
-    problem: Problem, alphas: NDArray[np.float64], solver: Solver, **limits: Any
+    problem: Any, alphas: NDArray[np.float64], solver: Solver, **limits: Any
 ) -> Iterator[tuple[float, Solution]]:
     """Yield (alpha, solution) for each strength in turn, each started from the one before."""
     start: Iterate | None = None
@@ -89,7 +86,7 @@ class Search:
 
 
 def choose_alpha(
-    problem: Problem, largest: float, groups: NDArray[np.int64], solver: Solver, search: Search
+    problem: Any, largest: float, groups: NDArray[np.int64], solver: Solver, search: Search
 ) -> tuple[float, NDArray[np.float64]]:
     """Return the alpha of least mean validation loss, and (alpha, loss) rows of the path.
 
@@ -113,31 +110,14 @@ def choose_alpha(
     return float(alphas[int(np.argmin(losses))]), table
 
 
-def _fold(problem: Problem, keep: NDArray[np.bool_]) -> tuple[Problem, NDArray[np.int64]]:
+def _fold(problem: Any, keep: NDArray[np.bool_]) -> tuple[Any, NDArray[np.int64]]:
     """Return the problem of the kept samples, and the indices of the others."""
-    program, loss, xp = problem.program, problem.program.loss, namespace(problem.X)
-    index = xp.asarray(np.flatnonzero(keep), device=device(problem.X))
-    X = xp.take(problem.X, index, axis=0)
-    free = free_columns(X, intercept=problem.free.intercept, skip=problem.free.skip)
-    weights = to_numpy(loss.weights)[keep, 0]
-    train_loss = mean_loss(loss.loss, xp.take(loss.target, index, axis=0), weights)
-    gates = distinct(Gates(problem.gates.generators, problem.gates.masks[:, keep]))
-    features = problem.architecture.features(X)
-    outputs = program.lift.out_shape[-1]
-    program = replace(
-        program,
-        loss=train_loss,
-        lift=problem.architecture.lift(features, gates, outputs),
-        constraint=problem.architecture.constraint(features, gates, outputs),
-        free=free.columns,
-        interior=None,
-    )
-    program = replace(program, interior=interior_dual(program))
-    train = replace(problem, X=X, gates=gates, free=free, program=program)
-    return train, np.flatnonzero(~keep)
+    xp = namespace(problem.X)
+    train = problem.subset(xp.asarray(np.flatnonzero(keep), device=device(problem.X)))
+    return train.within(interior_dual(train.program)), np.flatnonzero(~keep)
 
 
-def _held_out(problem: Problem, network: Any, rows: NDArray[np.int64]) -> float:
+def _held_out(problem: Any, network: Any, rows: NDArray[np.int64]) -> float:
     """Return the share of these samples in the mean loss of the whole data."""
     xp, loss = namespace(problem.X), problem.program.loss
     index = xp.asarray(rows, device=device(problem.X))

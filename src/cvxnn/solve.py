@@ -10,7 +10,7 @@ import numpy as np
 
 from cvxnn.certificate import Certificate, certify
 from cvxnn.errors import UnsupportedError
-from cvxnn.program import Iterate, Program
+from cvxnn.program import Iterate
 
 Judge = Callable[[Iterate], tuple[Certificate, Iterate]]
 """Turns a solver's iterate into a certificate and the point that it holds for."""
@@ -44,16 +44,20 @@ class Solver(Protocol):
     def copies(self) -> tuple[int, int]:
         """How many points of the blocks and of the cone rows it holds at once."""
 
-    def why_not(self, program: Program) -> str | None:
+    @property
+    def heuristic(self) -> bool:
+        """Whether being done means that nothing better was found, not that nothing is left."""
+
+    def why_not(self, program: Any) -> str | None:
         """Return None, or one sentence on why this program is not for this solver."""
 
-    def init(self, program: Program, start: Iterate | None) -> Any:
+    def init(self, program: Any, start: Iterate | None) -> Any:
         """Return the first state, from a start if there is one."""
 
-    def step(self, program: Program, state: Any) -> Any:
+    def step(self, program: Any, state: Any) -> Any:
         """Return the next state; pure."""
 
-    def read(self, program: Program, state: Any) -> Iterate:
+    def read(self, program: Any, state: Any) -> Iterate:
         """Return the primal and dual points of a state."""
 
     def done(self, state: Any) -> bool:
@@ -92,7 +96,7 @@ class _Best:
 
     def update(self, certificate: Certificate, iterate: Iterate) -> None:
         mine = self.certificate
-        if certificate.upper < mine.upper:
+        if certificate.upper <= mine.upper + mine.resolution:  # of equals the last is the finest
             mine = replace(mine, upper=certificate.upper, violation=certificate.violation)
             self.iterate = self.iterate._replace(blocks=iterate.blocks, free=iterate.free)
         if certificate.lower > mine.lower:
@@ -102,7 +106,7 @@ class _Best:
 
 
 def solve(
-    program: Program,
+    program: Any,
     solver: Solver,
     *,
     start: Iterate | None = None,
@@ -113,6 +117,8 @@ def solve(
     judge: Judge | None = None,
 ) -> Solution:
     """Run a solver until the relative duality gap is at most `tol`, and certify its best points.
+
+    `program` is whatever the solver solves, and `judge` turns its iterates into certificates.
 
     The gap is checked, in float64, at multiples of the solver's period and later every fifth of
     the iterations so far. Ctrl-C, a time limit, a callback that returns True and a lack of memory
@@ -131,7 +137,7 @@ def solve(
     return run.solution()
 
 
-def solve_part(program: Program, solver: Solver, **limits: Any) -> Solution:
+def solve_part(program: Any, solver: Solver, **limits: Any) -> Solution:
     """Solve as a part of something larger: what ends that too is raised again here."""
     solution = solve(program, solver, **limits)
     if solution.status is Status.INTERRUPTED:
@@ -157,7 +163,7 @@ _STALL = 3000
 class _Run:
     """One run of the loop; kept as an object so that an interrupt at any line loses nothing."""
 
-    def __init__(self, program: Program, solver: Solver, judge: Judge) -> None:
+    def __init__(self, program: Any, solver: Solver, judge: Judge) -> None:
         self.program, self.solver, self.judge = program, solver, judge
         self.status, self.iteration, self.begin = Status.MAX_ITER, 0, time.perf_counter()
         self.best: _Best | None = None
@@ -186,12 +192,15 @@ class _Run:
                     due = self.iteration + max(self.solver.period, self.iteration // 5)
                 if ended is None and (late or done or self.iteration >= max_iter):
                     ended = Status.MAX_TIME if late else Status.MAX_ITER
-                    ended = Status.INACCURATE if done and not late else ended
+                    ended = self._exhausted() if done and not late else ended
             self.status = ended
         except tuple(_ENDS) as error:
             if self.best is None:  # there is nothing to hand over yet
                 raise
             self.status = next(end for kind, end in _ENDS.items() if isinstance(error, kind))
+
+    def _exhausted(self) -> Status:
+        return Status.BEST_FOUND if self.solver.heuristic else Status.INACCURATE
 
     def _seconds(self) -> float:
         return time.perf_counter() - self.begin

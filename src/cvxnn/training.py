@@ -16,11 +16,12 @@ from cvxnn.architectures import (
     Network,
     Problem,
     assemble,
-    evaluate,
     free_columns,
 )
 from cvxnn.arrays import Array, like, namespace
-from cvxnn.certificate import Certificate, Scope, feasible_dual
+from cvxnn.certificate import Certificate, Scope
+from cvxnn.everywhere.grow import Grow
+from cvxnn.everywhere.open import OpenProblem, open_problem
 from cvxnn.functions import (
     CrossEntropy,
     Hinge,
@@ -36,7 +37,7 @@ from cvxnn.gates import Gates, distinct, enumerate_patterns, from_generators, ga
 from cvxnn.gates.base import pattern_keys
 from cvxnn.path import interior_dual, null_model, row_keys
 from cvxnn.program import Iterate, Program
-from cvxnn.solve import Progress, Solution, Solver, solve
+from cvxnn.solve import Progress, Solution, Solver, Status, solve
 from cvxnn.solvers import ADMM, FISTA, Reference, WorkingSet
 
 LOSSES: dict[str, SampleLoss] = {
@@ -54,7 +55,7 @@ LOSSES: dict[str, SampleLoss] = {
 SOLVERS: dict[str, Solver] = {
     solver.name: solver for solver in (FISTA(), ADMM(), WorkingSet(), Reference())
 }
-GATES = ("sample", "enumerate")
+GATES = ("grow", "sample", "enumerate")
 _TINY = 150_000
 """Entries of the dense lift up to which an interior point method is the quickest."""
 
@@ -84,17 +85,18 @@ def gates_of(
 ) -> tuple[Gates, Scope]:
     """Return the gates that a user asked for, and what a bound over them speaks of.
 
-    `choice` is "sample", "enumerate" or an array of generators (p, d), d counting the bias. Only
-    a ReLU program on all patterns speaks of all networks.
+    `choice` is "sample", "enumerate" or an array of generators (p, d), d counting the bias; "grow"
+    is "sample" where gates are fixed. Only a ReLU program on all patterns with one output speaks
+    of all networks.
     """
     features = architecture.features(X)
     if not isinstance(choice, str):
         return distinct_or_all(from_generators(features, choice)), Scope.GIVEN_GATES
     if choice not in GATES:
         raise ValueError(
-            f"gates is {choice!r}; expected 'sample', 'enumerate' or an array of generators"
+            f"gates is {choice!r}; expected 'grow', 'sample', 'enumerate' or an array of generators"
         )
-    if choice == "sample":
+    if choice != "enumerate":
         return gaussian(features, n_gates, rng), Scope.GIVEN_GATES
     exact = architecture.name == "relu"
     scope = Scope.ALL_NETWORKS if exact else Scope.GIVEN_GATES
@@ -120,6 +122,7 @@ def problem_of(
     skip: bool,
 ) -> Problem:
     """Return the problem at alpha = 1; `target` (n, c) in float64, positive `weights` (n,)."""
+    several = architecture.name == "relu" and target.shape[1] > 1
     problem = assemble(
         architecture,
         X,
@@ -128,10 +131,25 @@ def problem_of(
         1.0,
         free=free_columns(X, intercept=intercept, skip=skip),
         outputs=target.shape[1],
-        scope=scope,
+        scope=Scope.SEPARATE_OUTPUTS if several else scope,
     )
-    program = problem.program
-    return replace(problem, program=replace(program, interior=interior_dual(program)))
+    return problem.within(interior_dual(problem.program))
+
+
+def open_problem_of(
+    architecture: Architecture,
+    X: Array,
+    target: Array,
+    weights: NDArray[np.float64],
+    loss: SampleLoss,
+    *,
+    intercept: bool,
+    skip: bool,
+) -> OpenProblem:
+    """Return the problem over all networks at alpha = 1; arguments as in `problem_of`."""
+    free = free_columns(X, intercept=intercept, skip=skip)
+    problem = open_problem(architecture, X, mean_loss(loss, target, weights), free)
+    return problem.within(interior_dual(problem.program))
 
 
 def solver_for(program: Program, choice: str | Solver) -> Solver:
@@ -154,6 +172,30 @@ def solver_for(program: Program, choice: str | Solver) -> Solver:
     return ADMM() if program.constraint is None else WorkingSet()
 
 
+def grows(architecture: Architecture, gates: str | Array) -> bool:
+    """Tell whether training is over all networks, not over given gates."""
+    return isinstance(gates, str) and gates == "grow" and architecture.name == "relu"
+
+
+def grower(choice: str | Solver, seed: int) -> Solver:
+    """Return the solver of open problems; ValueError for a name that is another's."""
+    if isinstance(choice, str) and choice not in ("auto", "grow"):
+        raise ValueError(
+            f"solver is {choice!r} and gates is 'grow', which has a solver of its own; pass "
+            "solver='auto', or gates='sample' or 'enumerate'"
+        )
+    return Grow(seed=seed) if isinstance(choice, str) else choice
+
+
+def roughly(solver: Solver) -> Solver:
+    """Return the solver as the validation of alpha uses it: growth to a percent is enough."""
+    return (
+        replace(solver, tol=1e-2, sharp=2e-3, starts=64, exact=False)
+        if isinstance(solver, Grow)
+        else solver
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class Trained:
     """A network with its certificate, and the solution that it was read from."""
@@ -161,16 +203,21 @@ class Trained:
     network: Network
     certificate: Certificate
     solution: Solution
+    dual: Array
+    """(n, c), the dual point that proves the lower bound."""
+    proof: Any = None
+    """How it was proved over all networks; None with given gates."""
 
 
 def train(
-    problem: Problem,
+    problem: Any,
     solver: Solver,
     *,
     start: Iterate | None = None,
     tol: float = 1e-4,
     max_iter: int = 20_000,
     max_time: float | None = None,
+    proof_time: float = 0.0,
     callbacks: Iterable[Callable[[Progress], object]] = (),
 ) -> Trained:
     """Solve, read the network off the solution, and certify the network itself."""
@@ -185,10 +232,15 @@ def train(
         judge=problem.judge,
     )
     network = problem.network(solution.iterate)
-    return Trained(network, problem.certificate(network, solution.certificate), solution)
+    certificate, dual, proof = problem.settle(
+        network, solution.iterate, solution.certificate, tol, proof_time
+    )
+    if solution.status is Status.BEST_FOUND and certificate.proves(tol):
+        solution = replace(solution, status=Status.OPTIMAL)
+    return Trained(network, certificate, solution, dual, proof)
 
 
-def null_start(problem: Problem) -> Iterate:
+def null_start(problem: Any) -> Iterate:
     """Return the zero network with its best intercept and skip, where every run starts."""
     xp, null = namespace(problem.X), null_model(problem.program)
     blocks = xp.zeros(problem.program.lift.in_shape, dtype=xp.float64)
@@ -246,6 +298,12 @@ class Samples:
     share: NDArray[np.float64]
     """(n,): the row's part of that sample's weight."""
 
+    def gather(self, dual: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the dual vector (k, c) of the distinct samples from that of all rows (n, c)."""
+        total = np.zeros((len(self.index), dual.shape[1]))
+        np.add.at(total, self.owner[self.owner >= 0], dual[self.owner >= 0])
+        return total
+
     def spread(self, dual: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the dual vector (n, c) of all rows from that of the distinct samples (k, c)."""
         return self.share[:, None] * dual[self.owner]
@@ -280,64 +338,3 @@ def complete(gates: Gates, features: Array) -> bool:
     except ValueError:  # there are more than can be listed, let alone held by a model
         return False
     return bool(np.isin(pattern_keys(every.masks), pattern_keys(gates.masks)).all())
-
-
-def certify_network(
-    network: Network,
-    X: Array,
-    y: Array,
-    *,
-    alpha: float,
-    loss: str | SampleLoss = "squared",
-    sample_weight: Any = None,
-    gates: str = "own",
-    fit_intercept: bool = True,
-    skip: bool = False,
-) -> Certificate:
-    """Return bounds on how far any network, however it was trained, is from the best in scope.
-
-    `network` is a `ReLUNetwork` or `GatedNetwork`, `y` (n,) or (n, c) the targets as the loss takes
-    them: numbers, labels -1 and 1, or one-hot rows. With gates "own" the scope is the networks with
-    the patterns of this one's neurons; with "enumerate" it is all networks. `fit_intercept` and
-    `skip` say whether the networks compared with may have them.
-
-    >>> from cvxnn import ReLUNetwork
-    >>> X, y = np.array([[2.0, 2.0], [3.0, 3.0], [1.0, 0.0]]), np.array([1.0, 2.0, -1.0])
-    >>> net = ReLUNetwork(
-    ...     weights_in=np.array([[0.0, 0.8]]),
-    ...     weights_out=np.array([[0.8]]),
-    ...     intercept=np.zeros(1),
-    ...     skip=np.zeros((2, 1)),
-    ... )
-    >>> found = certify_network(net, X, y, alpha=0.1 / 3, gates="enumerate", fit_intercept=False)
-    >>> found.lower <= 0.2310367 / 3 <= found.upper
-    True
-    """
-    bias = network.weights_in.shape[1] > network.skip.shape[0]
-    known: Any = BY_NAME[network.architecture]
-    architecture: Architecture = replace(known, bias=bias)
-    target = np.asarray(y, dtype=np.float64)
-    target = target[:, None] if target.ndim == 1 else target
-    weights, keep = positive_weights(sample_weight, len(target))
-    rows = np.asarray(X)[keep]
-    rng = np.random.default_rng(0)  # given and enumerated gates draw nothing
-    own = named("gates", gates, {"own": True, "enumerate": False}, ("own", "enumerate"))
-    drawn, scope = gates_of(architecture, rows, network.rules if own else "enumerate", 1, rng)
-    sample_loss: SampleLoss = named("loss", loss, LOSSES, LOSSES)
-    problem = problem_of(
-        architecture,
-        rows,
-        target[keep],
-        weights[keep],
-        sample_loss,
-        drawn,
-        scope=scope,
-        intercept=fit_intercept,
-        skip=skip,
-    ).at(alpha)
-    dual = -problem.program.loss.gradient(evaluate(network, rows))
-    lower, _ = feasible_dual(problem.program, dual)
-    return problem.certificate(
-        network,
-        Certificate(upper=math.inf, lower=lower, scope=scope, exactness=architecture.exactness),
-    )

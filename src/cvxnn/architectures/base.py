@@ -5,13 +5,14 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from cvxnn.arrays import Array, device, double, like, namespace, norm
+from cvxnn.arrays import Array, device, double, like, namespace, norm, to_numpy
 from cvxnn.certificate import Certificate, Exactness, Scope, certify, resolution
-from cvxnn.functions import Mean, Penalty
-from cvxnn.gates import Gates
+from cvxnn.functions import Mean, Penalty, mean_loss
+from cvxnn.gates import Gates, distinct
 from cvxnn.linalg import orthonormal_columns
 from cvxnn.maps import Lift, row_blocks
 from cvxnn.program import Constraint, Iterate, Program
+from cvxnn.projection import polar_bound
 
 
 class Network(Protocol):
@@ -163,6 +164,35 @@ class Problem:
         penalty = self.architecture.penalty(alpha, self.program.lift.out_shape[-1])
         return replace(self, alpha=alpha, program=replace(self.program, penalty=penalty))
 
+    def subset(self, index: Array) -> "Problem":
+        """Return the problem of the samples at `index`, with the gates that stay distinct there."""
+        xp, loss, host = namespace(self.X), self.program.loss, to_numpy(index)
+        X = xp.take(self.X, index, axis=0)
+        return assemble(
+            self.architecture,
+            X,
+            distinct(Gates(self.gates.generators, self.gates.masks[:, host])),
+            mean_loss(
+                loss.loss, xp.take(loss.target, index, axis=0), to_numpy(loss.weights)[host, 0]
+            ),
+            self.alpha,
+            free=free_columns(X, intercept=self.free.intercept, skip=self.free.skip),
+            outputs=self.program.lift.out_shape[-1],
+            scope=self.scope,
+        )
+
+    def admits(self, blocks: Array) -> bool:
+        """Tell whether a solver may start from these blocks."""
+        return bool(blocks.shape == self.program.lift.in_shape)
+
+    def gauge(self, dual: Array) -> float:
+        """Return the smallest alpha at which a dual point (n, c) is feasible."""
+        return polar_bound(self.at(1.0).program, dual, enough=0.0)
+
+    def within(self, interior: Array | None) -> "Problem":
+        """Return the same problem with a dual point inside the domain of its loss's conjugate."""
+        return replace(self, program=replace(self.program, interior=interior))
+
     def working(self) -> Program:
         """Return the program in the dtype of the data, for solvers."""
         dtype, loss, xp = self.X.dtype, self.program.loss, namespace(self.X)
@@ -187,6 +217,17 @@ class Problem:
         """Return mean loss + alpha * weight decay of a network, in float64 on these data."""
         outputs = evaluate(network, self.X)
         return self.program.loss.value(outputs) + self.alpha * network.weight_decay()
+
+    def settle(
+        self,
+        network: Network,
+        iterate: Iterate,
+        certificate: Certificate,
+        tol: float,
+        budget: float,
+    ) -> tuple[Certificate, Array, Any]:
+        """Return the network's certificate, the dual (n, c) that proves it, and no search tree."""
+        return self.certificate(network, certificate), iterate.dual, None
 
     def certificate(self, network: Network, certificate: Certificate) -> Certificate:
         """Return the certificate with the network's own objective as its upper bound."""

@@ -62,9 +62,9 @@ class ReLUNetwork:
         return self.hidden(X) @ like(self.weights_out, X) + linear
 
     def weight_decay(self) -> float:
-        """Return sum_j |u_j|_2 |a_j|_1; with one output that is sum_j |u_j| |a_j|."""
+        """Return sum_j |u_j| |a_j|."""
         weights_in, weights_out = to_numpy(self.weights_in), to_numpy(self.weights_out)
-        norms = np.linalg.norm(weights_in, axis=1) * np.abs(weights_out).sum(axis=1)
+        norms = np.linalg.norm(weights_in, axis=1) * np.linalg.norm(weights_out, axis=1)
         return float(norms.sum())
 
     def parameters(self) -> dict[str, Array]:
@@ -80,8 +80,8 @@ class ReLU:
     subject to (2 D_i - I) X u_i >= 0 and (2 D_i - I) X v_i >= 0
 
     With every pattern of the data it is the training problem itself, for any width. With several
-    outputs the weight decay is one-vs-all, |u_j|_2 |a_j|_1, for which neurons with one output
-    each are optimal and the program is exact too.
+    outputs it is that of networks in which every neuron serves one output, for which it is exact
+    too; the scope says so.
 
     >>> ReLU(bias=False).name
     'relu'

@@ -122,6 +122,7 @@ def fit(
     solver: o.Solver = o.SolverName.AUTO,
     tol: o.Tol = 1e-4,
     max_time: o.MaxTime = None,
+    proof_time: o.ProofTime = 5.0,
     max_iter: o.MaxIter = 20_000,
     standardize: o.Standardize = True,
     bias: o.Bias = True,
@@ -143,6 +144,7 @@ def fit(
         "fit_intercept": intercept,
         "skip": skip,
         "max_time": max_time,
+        "proof_time": proof_time,
         "max_iter": max_iter,
         "random_state": seed,
     }

@@ -26,6 +26,7 @@ class GateSource(StrEnum):
     """Where gates come from."""
 
     SAMPLE = "sample"
+    GROW = "grow"
     ENUMERATE = "enumerate"
 
 
@@ -127,7 +128,7 @@ Gates = Annotated[
         "Training",
         "--gates",
         metavar="HOW",
-        help="sample, or enumerate for every pattern.",
+        help="sample, enumerate for every pattern, or grow for all networks.",
     ),
 ]
 GateCount = Annotated[int, _of("Training", "--n-gates", metavar="N", help="How many to draw.")]
@@ -152,6 +153,10 @@ MaxTime = Annotated[
         help="Stop then, with the best network so far.",
         show_default=False,
     ),
+]
+ProofTime = Annotated[
+    float,
+    _of("Training", "--proof-time", metavar="SECONDS", help="For the proof after --gates grow."),
 ]
 MaxIter = Annotated[int, _of("Training", "--max-iter", metavar="N", help="Steps of the solver.")]
 

@@ -102,6 +102,7 @@ def _bounds(facts: Json) -> Rows:
         ),
         ("scope", Scope[claim["scope"]].value),
         ("exactness", Exactness[claim["exactness"]].value),
+        ("proved by", claim["bound"]),
         ("status", Text(status.value, colour)),
         ("work", f"{facts['iterations']:,} steps of {facts['solver']}{took}"),
     ]

@@ -70,6 +70,7 @@ def _estimator(model: Any, prefix: str, arrays: Arrays) -> Json:
     held |= {f"network.{name}": x for name, x in model.network_.parameters().items()}
     if hasattr(model, "alpha_path_"):
         held["alpha_path"] = model.alpha_path_
+    held |= _trees(model.proof_)
     arrays |= {prefix + name: x for name, x in held.items()}
     classifies = type(model) is ConvexClassifier
     claim, solution = model.certificate_, model.solution_
@@ -86,7 +87,18 @@ def _estimator(model: Any, prefix: str, arrays: Arrays) -> Json:
         "solver": solution.solver,
         "seconds": float(solution.seconds),
         "iterations": int(model.n_iter_),
+        "trees": None if model.proof_ is None else len(model.proof_.trees),
     }
+
+
+def _trees(proof: Any) -> Arrays:
+    """Return the arrays of a proof over all networks; there are none for other proofs."""
+    held: Arrays = {}
+    for k, tree in enumerate(() if proof is None else proof.trees):
+        held[f"tree{k}.splits"] = np.column_stack([tree.coordinate.astype(float), tree.value])
+        held[f"tree{k}.mean"], held[f"tree{k}.second"], *rest = tree.start
+        held[f"tree{k}.numbers"] = np.array([*rest, tree.upper, tree.unit])
+    return held
 
 
 def _param(name: str, value: Any) -> Any:

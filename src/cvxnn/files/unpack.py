@@ -8,12 +8,23 @@ from sklearn.preprocessing import StandardScaler
 
 from cvxnn.certificate import Certificate, Exactness, Scope
 from cvxnn.estimators import ConvexClassifier
+from cvxnn.everywhere.bound import Proof
+from cvxnn.everywhere.relaxed import Moments
+from cvxnn.everywhere.trees import Tree
 from cvxnn.files.pack import BOUNDS, KINDS, OBJECTS, SCALES, Json
 from cvxnn.files.sealed import Arrays
 from cvxnn.program import Iterate
 from cvxnn.solve import Solution, Status
 
 Sizes = dict[str, int]
+
+_TREES = {
+    "splits": ("nodes", "two"),
+    "mean": ("rank",),
+    "second": ("rank", "rank"),
+    "numbers": ("four",),
+}
+"""The axes of the arrays of a search tree."""
 
 _SHAPES = {
     "generators": ("gates", "width"),
@@ -71,6 +82,7 @@ def _estimator(kind: Any, step: Json, own: Arrays) -> Any:
         "features": _whole(step, "features"),
         "width": architecture.features(sample).shape[1],
         "two": 2,
+        "four": 4,
     }
     if labels is not None:
         sizes["outputs"] = 1 if len(labels) == 2 else len(labels)
@@ -109,6 +121,7 @@ def _restore(model: Any, step: Json, own: Arrays, architecture: Any) -> None:
     if claim.exactness is not exact or (whole and exact is not Exactness.EXACT):
         raise ValueError(f"its certificate is not one of {architecture.name} networks")
     width, outputs = model.generators_.shape[1], model.dual_.shape[1]
+    model.proof_ = _proof(step["trees"], own, model)
     model.solution_ = Solution(
         iterate=Iterate(np.zeros((0, width, outputs)), np.zeros((0, outputs)), model.dual_),
         status=Status[step["status"]],
@@ -120,10 +133,29 @@ def _restore(model: Any, step: Json, own: Arrays, architecture: Any) -> None:
     )
 
 
+def _proof(trees: Any, own: Arrays, model: Any) -> Proof | None:
+    """Return the proof over all networks; None where gates were given."""
+    if trees is None:
+        return None
+    if not isinstance(trees, int) or trees < 0:
+        raise ValueError(f"there are {trees!r} search trees; expected a number")
+    claim = model.certificate_
+    found = []
+    for k in range(trees):
+        splits = own[f"tree{k}.splits"]
+        *rest, upper, unit = own[f"tree{k}.numbers"].tolist()
+        start = Moments(own[f"tree{k}.mean"], own[f"tree{k}.second"], *rest)
+        found.append(Tree(splits[:, 0].astype(np.int64), splits[:, 1], start, upper, unit))
+    return Proof(model.dual_, claim.lower, claim.bound, None, 0.0, tuple(found))
+
+
 def _require_shapes(held: Arrays, sizes: Sizes) -> None:
     """Bind the axes of the arrays to lengths, those in `sizes` first; ValueError at odds."""
     for name, array in held.items():
-        axes = _SHAPES[name]
+        tree, _, part = name.partition(".")
+        axes = _SHAPES[name] if name in _SHAPES else _TREES[part]
+        if name not in _SHAPES:
+            axes = tuple(axis if axis in ("two", "four") else tree + axis for axis in axes)
         if array.dtype != np.float64 or array.ndim != len(axes):
             raise ValueError(f"{name} is {array.dtype} {array.shape}; expected float64 {axes}")
         for axis, length in zip(axes, array.shape, strict=True):

@@ -59,6 +59,9 @@ class SampleLoss(Protocol):
     def gradient(self, f: Array, y: Array) -> Array:
         """Return the gradient (or one subgradient) of every sample's loss in `f`, (n, c)."""
 
+    def curvature(self, f: Array, y: Array) -> Array:
+        """Return the second derivative in every entry of `f`, (n, c), its left limit at kinks."""
+
     def prox(self, f: Array, y: Array, step: Array) -> Array:
         """Return argmin over z of step * loss(z, y) + |z - f|^2 / 2, row by row; `step` (n, 1)."""
 

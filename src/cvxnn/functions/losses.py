@@ -6,13 +6,10 @@ in exact arithmetic is feasible here.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from cvxnn.arrays import Array, namespace
-
-SLACK = 8.0
-"""How many rounding units beyond the edge still count as inside a domain."""
+from cvxnn.arrays import Array, like, namespace
+from cvxnn.functions.roots import SLACK, log_probabilities, newton
 
 
 @dataclass(frozen=True)
@@ -34,6 +31,10 @@ class Squared:
     def gradient(self, f: Array, y: Array) -> Array:
         """Return f - y."""
         return f - y
+
+    def curvature(self, f: Array, y: Array) -> Array:
+        """Return ones."""
+        return 0 * f + 1
 
     def prox(self, f: Array, y: Array, step: Array) -> Array:
         """Return (f + step y) / (1 + step)."""
@@ -68,6 +69,11 @@ class Logistic:
         tail = _tail(margin)
         return -y * namespace(f).where(margin > 0, tail, 1 - tail)
 
+    def curvature(self, f: Array, y: Array) -> Array:
+        """Return t (1 - t) with t = 1 / (1 + exp(y f))."""
+        tail = _tail(y * f)
+        return tail * (1 - tail)
+
     def prox(self, f: Array, y: Array, step: Array) -> Array:
         """Solve m - step / (1 + exp(m)) = y f for the margin m = y z by Newton's method.
 
@@ -84,7 +90,7 @@ class Logistic:
             residual = xp.where(margin > 0, margin - low - step * tail, margin - high + step * tail)
             return residual / (1 + step * tail * (1 - tail))
 
-        return y * _newton(move, xp.clip(xp.zeros_like(low), min=low, max=high))
+        return y * newton(move, xp.clip(xp.zeros_like(low), min=low, max=high))
 
     def conjugate(self, g: Array, y: Array) -> Array:
         """Return the sum of t log t + (1 - t) log(1 - t) with t = -g y in [0, 1], (n,)."""
@@ -111,6 +117,10 @@ class SquaredHinge:
     def gradient(self, f: Array, y: Array) -> Array:
         """Return -y max(0, 1 - y f)."""
         return -y * _shortfall(f, y)
+
+    def curvature(self, f: Array, y: Array) -> Array:
+        """Return 1 where the margin falls short of 1, else 0."""
+        return like(_shortfall(f, y) > 0, f)
 
     def prox(self, f: Array, y: Array, step: Array) -> Array:
         """Divide the shortfall max(0, 1 - y f) by 1 + step."""
@@ -141,6 +151,10 @@ class Hinge:
     def gradient(self, f: Array, y: Array) -> Array:
         """Return -y where y f < 1 and 0 elsewhere, a subgradient."""
         return namespace(f).where(_shortfall(f, y) > 0, -y, 0.0)
+
+    def curvature(self, f: Array, y: Array) -> Array:
+        """Return zeros: the pieces are linear."""
+        return 0 * f
 
     def prox(self, f: Array, y: Array, step: Array) -> Array:
         """Raise the margin y f by `step`, but not past 1."""
@@ -182,6 +196,10 @@ class Huber:
     def gradient(self, f: Array, y: Array) -> Array:
         """Return f - y clipped to [-delta, delta]."""
         return namespace(f).clip(f - y, min=-self.delta, max=self.delta)
+
+    def curvature(self, f: Array, y: Array) -> Array:
+        """Return 1 where |f - y| < delta, else 0."""
+        return like(namespace(f).abs(f - y) < self.delta, f)
 
     def prox(self, f: Array, y: Array, step: Array) -> Array:
         """Return f - step s with s = (f - y) / (1 + step) clipped to [-delta, delta]."""
@@ -227,6 +245,10 @@ class Quantile:
         below = xp.where(f < y, -self.level, xp.zeros_like(f))
         return xp.where(f > y, 1 - self.level, below)
 
+    def curvature(self, f: Array, y: Array) -> Array:
+        """Return zeros: the pieces are linear."""
+        return 0 * f
+
     def prox(self, f: Array, y: Array, step: Array) -> Array:
         """Move f towards y by at most level step from below, (1 - level) step from above."""
         reach = namespace(f).clip(f - y, min=-self.level * step, max=(1 - self.level) * step)
@@ -265,6 +287,11 @@ class CrossEntropy:
         others = (1 - y) * odds / xp.sum(odds, axis=1, keepdims=True)
         return others - y * xp.sum(others, axis=1, keepdims=True)
 
+    def curvature(self, f: Array, y: Array) -> Array:
+        """Return p (1 - p) for the probabilities p of the classes."""
+        chance = namespace(f).exp(f - _logsumexp(f))
+        return chance * (1 - chance)
+
     def prox(self, f: Array, y: Array, step: Array) -> Array:
         """Find L = logsumexp of the answer z, row by row, by Newton's method.
 
@@ -282,7 +309,7 @@ class CrossEntropy:
         scaled = bound + xp.log(step)
         logs = xp.where(scaled < 1, bound, xp.log(xp.clip(scaled, min=1.0)) - xp.log(step))
         while True:
-            logs = _log_probabilities(f - norm, y, step, logs)
+            logs = log_probabilities(f - norm, y, step, logs)
             chance = xp.exp(logs)
             own = xp.sum(y * logs, axis=1, keepdims=True)
             excess = xp.sum((1 - y) * chance, axis=1, keepdims=True) + xp.expm1(own)
@@ -338,36 +365,3 @@ def _domain(t: Array, low: float, high: float) -> tuple[Array, Array]:
     slack = SLACK * float(xp.finfo(t.dtype).eps) * unit
     inside = (t >= low - slack) & (t <= high + slack)
     return xp.clip(t, min=low, max=high), xp.where(inside, xp.zeros_like(t), math.inf)
-
-
-def _newton(move: Callable[[Array], Array], x: Array) -> Array:
-    """Repeat x - move(x) until the moves are small, for f with |f''| <= f' as all are here.
-
-    The error left is at most the last move squared, eps^1.5: as good as exact.
-    """
-    xp = namespace(x)
-    eps = float(xp.finfo(x.dtype).eps)
-    while True:
-        last = move(x)
-        x = x - last
-        if not bool(xp.any(xp.abs(last) > eps**0.75 + SLACK * eps * xp.abs(x))):
-            return x
-
-
-def _log_probabilities(target: Array, y: Array, step: Array, start: Array) -> Array:
-    """Solve l + step (exp(l) - y) = target, all (n, c) but step (n, 1), from `start` above l.
-
-    Convex and increasing in l, so Newton's iterates descend. A label's own l near 0 goes by expm1,
-    which keeps the distance of a probability to 1.
-    """
-    xp = namespace(target)
-    raised = target + step * y
-
-    def move(logs: Array) -> Array:
-        chance = xp.exp(logs)
-        near = step * xp.expm1(xp.sum(y * logs, axis=1, keepdims=True)) - target
-        far = step * chance - raised
-        residual = logs + xp.where((y > 0) & (logs > -0.5), near, far)
-        return residual / (1 + step * chance)
-
-    return _newton(move, start)

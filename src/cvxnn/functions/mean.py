@@ -38,6 +38,10 @@ class Mean:
         """Return w_i times the gradient of the loss in row i, (n, c)."""
         return self.weights * self.loss.gradient(x, self.target)
 
+    def curvature(self, x: Array) -> Array:
+        """Return w_i times the second derivative in every entry of row i, (n, c)."""
+        return self.weights * self.loss.curvature(x, self.target)
+
     def prox(self, x: Array, step: float) -> Array:
         """Return the loss's prox in row i with step w_i step, (n, c)."""
         return self.loss.prox(x, self.target, step * self.weights)

@@ -81,6 +81,7 @@ class ADMM:
     """Relative accuracy of conjugate gradients beyond that."""
 
     name = "admm"
+    heuristic = False
     period = 10
 
     @property

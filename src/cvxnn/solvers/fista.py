@@ -46,6 +46,7 @@ class FISTA:
     """> 1: how fast it shrinks when it was too long."""
 
     name = "fista"
+    heuristic = False
     copies = (8, 0)
     period = 10
 

@@ -75,6 +75,7 @@ class Reference:
     """Most entries of A and C together."""
 
     name = "reference"
+    heuristic = False
     copies = (4, 4)
     period = 1
 

@@ -46,6 +46,7 @@ class WorkingSet:
     """Iterations of one inner solve; the next round goes on from there."""
 
     name = "working_set"
+    heuristic = False
     copies = (4, 0)
     period = 1
 

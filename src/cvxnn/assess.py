@@ -1,0 +1,113 @@
+"""How far a network, however it was trained, is from the best."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from cvxnn.architectures import BY_NAME, Architecture, Network, evaluate
+from cvxnn.arrays import Array
+from cvxnn.certificate import Certificate, Scope, feasible_dual
+from cvxnn.errors import UnsupportedError
+from cvxnn.everywhere.bound import prove
+from cvxnn.functions import SampleLoss
+from cvxnn.gates import Gates
+from cvxnn.training import LOSSES, gates_of, named, open_problem_of, positive_weights, problem_of
+
+CHOICES = ("own", "enumerate", "all")
+
+
+def certify_network(
+    network: Network,
+    X: Array,
+    y: Array,
+    *,
+    alpha: float,
+    loss: str | SampleLoss = "squared",
+    sample_weight: Any = None,
+    gates: str = "own",
+    proof_time: float = 1.0,
+    fit_intercept: bool = True,
+    skip: bool = False,
+) -> Certificate:
+    """Return bounds on how far any network, however it was trained, is from the best in scope.
+
+    `network` is a `ReLUNetwork` or `GatedNetwork`, `y` (n,) or (n, c) the targets as the loss takes
+    them: numbers, labels -1 and 1, or one-hot rows. With gates "own" the scope is the networks with
+    the patterns of this one's neurons; with "enumerate" all networks, by listing every pattern;
+    with "all" all networks too, by the relaxed network and, for `proof_time` seconds, by branch and
+    bound. `fit_intercept` and `skip` say whether the networks compared with may have them.
+
+    Raises ValueError for data of the wrong shape and unknown words, UnsupportedError for "all" with
+    a gated network, whose gates are fixed.
+
+    >>> from cvxnn import ReLUNetwork
+    >>> X, y = np.array([[2.0, 2.0], [3.0, 3.0], [1.0, 0.0]]), np.array([1.0, 2.0, -1.0])
+    >>> net = ReLUNetwork(
+    ...     weights_in=np.array([[0.0, 0.8]]),
+    ...     weights_out=np.array([[0.8]]),
+    ...     intercept=np.zeros(1),
+    ...     skip=np.zeros((2, 1)),
+    ... )
+    >>> found = certify_network(net, X, y, alpha=0.1 / 3, gates="all", fit_intercept=False)
+    >>> found.lower <= 0.2310367 / 3 <= found.upper
+    True
+    """
+    bias = network.weights_in.shape[1] > network.skip.shape[0]
+    known: Any = BY_NAME[network.architecture]
+    architecture: Architecture = replace(known, bias=bias)
+    target = np.asarray(y, dtype=np.float64)
+    target = target[:, None] if target.ndim == 1 else target
+    weights, keep = positive_weights(sample_weight, len(target))
+    rows = np.asarray(X)[keep]
+    sample_loss: SampleLoss = named("loss", loss, LOSSES, LOSSES)
+    data = (rows, target[keep], weights[keep], sample_loss)
+    words: dict[str, Any] = {"intercept": fit_intercept, "skip": skip}
+    choice = named("gates", gates, dict(zip(CHOICES, CHOICES, strict=True)), CHOICES)
+    if choice == "all":
+        return _among_all(network, architecture, data, alpha, proof_time, words)
+    drawn, scope = _gates(architecture, rows, network, choice)
+    problem = problem_of(architecture, *data, drawn, scope=scope, **words).at(alpha)
+    dual = -problem.program.loss.gradient(evaluate(network, rows))
+    lower, _ = feasible_dual(problem.program, dual)
+    certificate = Certificate(
+        upper=math.inf, lower=lower, scope=problem.scope, exactness=architecture.exactness
+    )
+    return problem.certificate(network, certificate)
+
+
+def _gates(
+    architecture: Architecture, rows: Array, network: Network, choice: str
+) -> tuple[Gates, Scope]:
+    rng = np.random.default_rng(0)  # given and enumerated gates draw nothing
+    if choice == "own" and network.n_neurons == 0:
+        width = network.weights_in.shape[1]
+        return Gates(np.zeros((0, width)), np.zeros((0, len(rows)), bool)), Scope.GIVEN_GATES
+    return gates_of(architecture, rows, network.rules if choice == "own" else choice, 1, rng)
+
+
+def _among_all(
+    network: Network,
+    architecture: Architecture,
+    data: tuple[Any, Any, Any, SampleLoss],
+    alpha: float,
+    proof_time: float,
+    words: dict[str, Any],
+) -> Certificate:
+    if architecture.name != "relu":
+        raise UnsupportedError(
+            f"gates='all' speaks of ReLU networks and this one is {architecture.name}; pass "
+            "gates='own'"
+        )
+    problem = open_problem_of(architecture, *data, **words).at(alpha)
+    upper = problem.objective(network)
+    proof = prove(
+        problem.working(),
+        dual=-problem.program.loss.gradient(evaluate(network, data[0])),
+        objective=upper,
+        interior=problem.program.interior,
+        seconds=proof_time,
+        rng=np.random.default_rng(0),
+    )
+    return problem.certificate(upper, proof)

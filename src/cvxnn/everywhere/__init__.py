@@ -1,0 +1,1 @@
+"""The optimum over all networks: prices, growth, and bounds."""

@@ -1,0 +1,261 @@
+"""Local descent on all neurons at once: Newton steps on a ReLU whose kink is smoothed.
+
+Within a band around its kink the ReLU is a quadratic; the band shrinks from round to round. Full
+steps are accepted as long as no neuron crosses many kinks, and those that it would cross are looked
+at ahead.
+"""
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
+
+from cvxnn.everywhere.neurons import Floats, Neurons, Training
+
+_DECREASE = 0.1
+"""Share of the predicted decrease that a full or half step must attain."""
+_LOOKS = 3
+"""How often a step that falls short is solved for again with the kinks that it crossed."""
+
+
+class Model(NamedTuple):
+    """The quadratic model of the smoothed objective at a point."""
+
+    value: float
+    gradient: Floats
+    """(k, d)."""
+    free_gradient: Floats
+    """(q,)."""
+    slopes: Floats
+    """(n, k), derivative of the smoothed ReLU."""
+    convex: Floats
+    """(n, k), how much curvature a kink of that neuron and sample would add."""
+    band: Floats
+    """(n,k), curvature of the kinks inside the band."""
+    curvature: Floats
+    """(n,), of the loss."""
+
+
+class Smoothed:
+    """The objective with kinks of relative width `eps`, for one output."""
+
+    def __init__(self, training: Training, neurons: Neurons, eps: float) -> None:
+        self.training, self.signs = training, neurons.outputs[:, 0]
+        rows = np.sqrt((training.features**2).sum(axis=1).mean())
+        self.width = eps * rows * neurons.sizes
+
+    def relu(self, products: Floats) -> tuple[Floats, Floats]:
+        """Return the smoothed ReLU of (n, k) products and its derivative."""
+        slope = np.clip((products + self.width) / (2 * self.width), 0, 1)
+        return np.where(slope < 1, slope * slope * self.width, products), slope
+
+    def value(self, products: Floats, linear: Floats, weights: Floats) -> float:
+        """Return the objective at X a = products (n, k), F b = linear (n, 1) and a = weights."""
+        fit = self.relu(products)[0] @ self.signs[:, None] + linear
+        decay = self.training.alpha * float(np.linalg.norm(weights, axis=1).sum())
+        return self.training.loss.value(fit) + decay
+
+    def model(self, neurons: Neurons, products: Floats, linear: Floats) -> Model:
+        """Return value, gradient and curvatures at the neurons."""
+        training, (hidden, slopes) = self.training, self.relu(products)
+        fit = hidden @ self.signs[:, None] + linear
+        pull = training.loss.gradient(fit)[:, 0]
+        sizes = neurons.sizes
+        back = (slopes * pull[:, None]).T @ training.features
+        gradient = training.alpha * neurons.weights / sizes[:, None] + self.signs[:, None] * back
+        convex = np.maximum(0.0, pull[:, None] * self.signs)
+        band = np.where((slopes > 0) & (slopes < 1), convex, 0.0) / (2 * self.width)
+        return Model(
+            training.loss.value(fit) + training.alpha * float(sizes.sum()),
+            gradient,
+            training.columns.T @ pull,
+            slopes,
+            convex,
+            band,
+            training.curvature(fit)[:, 0],
+        )
+
+
+def newton(
+    training: Training,
+    neurons: Neurons,
+    eps: float,
+    steps: int,
+    ridge: float,
+    rtol: float = 1e-7,
+) -> tuple[Neurons, float]:
+    """Return the neurons after some damped Newton steps at kink width `eps`, and the damping.
+
+    For one output. `ridge` is the damping to begin with; steps that gain less than `rtol` of the
+    objective are the last.
+    """
+    for _ in range(steps):
+        if not len(neurons.weights):
+            break
+        smoothed = Smoothed(training, neurons, eps)
+        line, model = _direction(smoothed, neurons, ridge)
+        if line.found >= model.value:
+            ridge = min(10 * ridge, 1e3)
+            continue
+        neurons = line.at(line.size)
+        ridge = max(ridge * (0.3 if line.size == 1 else 1 if line.size >= 0.25 else 4), 1e-3)
+        sizes = neurons.sizes
+        neurons = neurons.keep(sizes > 1e-9 * sizes.max(initial=0.0))
+        if model.value - line.found < rtol * abs(model.value):
+            break
+    return neurons, ridge
+
+
+class Line:
+    """The smoothed objective along a step, and how far a descent went on it."""
+
+    def __init__(self, smoothed: Smoothed, neurons: Neurons, move: Floats, free: Floats) -> None:
+        training = smoothed.training
+        self.smoothed, self.neurons, self.move, self.free = smoothed, neurons, move, free
+        self.products = training.features @ neurons.weights.T
+        self.along = training.features @ move.T
+        self.linear = training.columns @ neurons.free
+        self.linear_along = training.columns @ free[:, None]
+        self.size, self.found = 0.0, math.inf
+
+    def at(self, size: float) -> Neurons:
+        """Return the neurons after a step of that size."""
+        weights = self.neurons.weights + size * self.move
+        free = self.neurons.free + size * self.free[:, None]
+        return Neurons(weights, self.neurons.outputs, free)
+
+    def descend(self, start: float, slope: float, sizes: Iterable[float], share: float) -> bool:
+        """Try sizes until the objective falls from `start` by a share of what `slope` promises."""
+        for self.size in sizes:
+            self.found = self.smoothed.value(
+                self.products + self.size * self.along,
+                self.linear + self.size * self.linear_along,
+                self.neurons.weights + self.size * self.move,
+            )
+            if slope < 0 and self.found <= start + share * slope:
+                return True
+        return False
+
+
+def _direction(smoothed: Smoothed, neurons: Neurons, ridge: float) -> tuple[Line, Model]:
+    """Return a line on which the objective falls, its step taken, and the model at its start."""
+    training = smoothed.training
+    products = training.features @ neurons.weights.T
+    model = smoothed.model(neurons, products, training.columns @ neurons.free)
+    band, flipped = model.band, np.zeros(len(neurons.weights), dtype=bool)
+    for look in range(_LOOKS + 1):
+        move, free = _solve(training, neurons, model, band, ridge, flipped)
+        slope = float((model.gradient * move).sum() + model.free_gradient @ free)
+        line = Line(smoothed, neurons, move, free)
+        if line.descend(model.value, slope, (1.0, 0.5), _DECREASE) or look == _LOOKS:
+            break
+        flipped |= ((neurons.weights + move) * neurons.weights).sum(axis=1) <= 0
+        band = _look_ahead(smoothed, model, products, line.along, band)
+    if line.found > model.value + _DECREASE * min(slope, 0.0):
+        line.descend(model.value, slope, 0.5 ** np.arange(2, 11), 1e-4)
+    return line, model
+
+
+def _look_ahead(
+    smoothed: Smoothed, model: Model, products: Floats, along: Floats, band: Floats
+) -> Floats:
+    """Return kink curvatures by the secant of the slope over a step that fell short."""
+    then = smoothed.relu(products + along)[1]
+    here = ((model.slopes > 0) & (model.slopes < 1)) / (2 * smoothed.width)
+    moved = np.abs(along) > 1e-3 * smoothed.width
+    secant = np.where(moved, (then - model.slopes) / np.where(along == 0, 1, along), here)
+    return np.maximum(0.3 * band, model.convex * np.maximum(secant, 0))
+
+
+def _kinks(training: Training, band: Floats) -> Floats:
+    """Return sum_i band_ij x_i x_i' for every neuron, (k, d, d)."""
+    features, squares = training.features, training.row_squares
+    d = features.shape[1]
+    if squares is not None:
+        return np.asarray((band.T @ squares).reshape(-1, d, d))
+    blocks = []
+    for column in band.T:
+        rows = np.flatnonzero(column)
+        blocks.append((features[rows] * column[rows, None]).T @ features[rows])
+    return np.stack(blocks)
+
+
+def _solve(
+    training: Training,
+    neurons: Neurons,
+    model: Model,
+    band: Floats,
+    ridge: float,
+    flipped: NDArray[np.bool_],
+) -> tuple[Floats, Floats]:
+    """Return the Newton step of the weights (k, d) and of the free coefficients (q,).
+
+    Blocks of the penalty and of the kinks are eliminated; what is left is one system in the
+    samples, or in the weights where these are fewer.
+    """
+    features, sizes = training.features, neurons.sizes
+    k, d = neurons.weights.shape
+    unit, scale, diagonal = neurons.weights / sizes[:, None], training.alpha / sizes, np.arange(d)
+    blocks = _kinks(training, band)
+    blocks[:, diagonal, diagonal] += (scale * (1 + ridge))[:, None]
+    blocks -= (np.where(flipped, 0.0, scale))[:, None, None] * unit[:, :, None] * unit[:, None, :]
+    halves = np.linalg.inv(np.linalg.cholesky(blocks))
+    right = (halves @ model.gradient[:, :, None]).reshape(k * d)
+    root = np.sqrt(model.curvature)
+    factors = neurons.outputs * model.slopes.T * root
+    wide = (
+        (halves.astype(np.float32) @ features.T.astype(np.float32))
+        * factors[:, None, :].astype(np.float32)
+    ).reshape(k * d, -1)
+    system = _System(wide)
+    free_move: Floats = np.zeros(training.columns.shape[1])
+    gap = wide.T @ right
+    if len(free_move):
+        columns = root[:, None] * training.columns
+        solved = system.inverse(np.column_stack([gap, columns]))
+        inner = columns.T @ solved[:, 1:]
+        free_right = columns.T @ solved[:, 0] - model.free_gradient
+        free_move = np.asarray(np.linalg.lstsq(inner, free_right)[0], dtype=np.float64)
+        change = solved[:, 1:] @ free_move - solved[:, 0]
+    else:
+        change = -system.inverse(gap[:, None])[:, 0]
+    step = -(right + wide @ change).reshape(k, d)
+    move = (halves.transpose(0, 2, 1) @ step[:, :, None])[:, :, 0]
+    turned = (unit * (neurons.weights + move)).sum(axis=1) <= 0
+    move[turned] = -neurons.weights[turned]
+    return np.asarray(move, dtype=np.float64), free_move
+
+
+class _System:
+    """I + W' W for W (m, n), factored in the smaller of its two sizes."""
+
+    def __init__(self, wide: NDArray[np.floating]) -> None:
+        self.wide = wide
+        self.small = wide.shape[0] < wide.shape[1]
+        gram = wide @ wide.T if self.small else wide.T @ wide
+        try:
+            self.factor = self._cholesky(gram)
+        except LinAlgError:
+            exact = wide.astype(np.float64)
+            self.wide = exact
+            self.factor = self._cholesky(exact @ exact.T if self.small else exact.T @ exact)
+
+    @staticmethod
+    def _cholesky(gram: NDArray[np.floating]) -> tuple[NDArray[np.floating], bool]:
+        single = gram.dtype == np.float32
+        diagonal = np.einsum("ii->i", gram)
+        diagonal += 1 + (1e-6 * diagonal.mean() if single else 0.0)
+        factor: tuple[NDArray[np.floating], bool] = cho_factor(
+            gram, overwrite_a=True, check_finite=False, lower=True
+        )
+        return factor
+
+    def inverse(self, right: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return (I + W' W)^-1 right."""
+        cast = right.astype(self.wide.dtype)
+        if not self.small:
+            return np.asarray(cho_solve(self.factor, cast))
+        return np.asarray(cast - self.wide.T @ cho_solve(self.factor, self.wide @ cast))

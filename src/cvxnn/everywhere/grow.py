@@ -1,0 +1,253 @@
+"""Growing a network: descend, keep what is needed, price, add, and again."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from cvxnn.everywhere.descend import newton
+from cvxnn.everywhere.neurons import Floats, Neurons, Training
+from cvxnn.everywhere.polish import affordable, polish
+from cvxnn.everywhere.price import Priced, price
+from cvxnn.everywhere.reweigh import resize, reweigh
+from cvxnn.everywhere.slide import slide
+from cvxnn.gates.base import pattern_keys
+from cvxnn.linalg import descend_smooth
+from cvxnn.program import Iterate
+
+_ALIKE = 0.95
+"""Cosine above which a candidate is too close to one that is added already."""
+_FEW = 30.0
+"""Ratio of alpha_max to alpha below which few neurons are needed and sliding is quicker."""
+_CAUTION = 1e-2
+"""How strongly sizes are held near their last values while the network still turns."""
+
+
+class State(NamedTuple):
+    """Where the growth is."""
+
+    neurons: Neurons
+    """With the candidates of the last round among them."""
+    best: Neurons
+    objective: float
+    """Of `best`."""
+    eps: float
+    """Width of the smoothed kinks; 0 while the network slides on the kinks as they are."""
+    ridge: float
+    worst: float
+    """The largest price found, in units of alpha."""
+    rounds: int
+    done: bool
+
+
+@dataclass(frozen=True)
+class Grow:
+    """Column generation over all neurons, with local descent on all of them at once.
+
+    A round is: Newton steps at the present kink width (L-BFGS for several outputs), sizes by a
+    nonnegative lasso, a merge of neurons with equal pattern, pricing, and new neurons at a small
+    size. Kinks sharpen as prices fall. It is done when kinks are sharp and neither ordinary nor
+    strong pricing finds a neuron whose price exceeds (1 + tol) alpha: the best that was found,
+    which a bound must still prove.
+    """
+
+    tol: float = 1e-3
+    """Relative excess of a price over alpha that is forgiven."""
+    width: int = 100
+    """Neurons of the first round."""
+    add: int = 60
+    """Neurons added in a round, at most."""
+    starts: int = 128
+    sharp: float = 1e-4
+    """Kink width, relative to a neuron's typical product, at which a network counts as exact."""
+    exact: bool = True
+    """Whether small networks are polished to the last digits."""
+    seed: int = 0
+
+    name = "grow"
+    period = 1
+    copies = (4, 2)
+    heuristic = True
+
+    def why_not(self, training: Training) -> str | None:
+        """Return None for smooth losses."""
+        if np.isfinite(training.loss.smoothness):
+            return None
+        return (
+            f"gates='grow' needs a loss with a gradient and {training.loss.loss.name!r} has kinks; "
+            "use gates='sample' or 'enumerate', or another loss"
+        )
+
+    def init(self, training: Training, start: Iterate | None) -> State:
+        """Return many neurons that the null model prices highest, or those of a start."""
+        rng, neurons = np.random.default_rng(self.seed), _null(training)
+        found = price(training.features, training.dual(neurons), rng, starts=self.width, steps=5)
+        eps = 0.0 if _excess(training, found) < _FEW else 0.1
+        if start is None or not start.blocks.shape[0]:
+            neurons = self._wide(training, neurons, found, rng)
+        else:
+            neurons, eps = unpack(training, start), min(eps, 0.02)
+        best = reweigh(training, neurons)
+        return State(neurons, best, training.objective(best), eps, 1e-2, np.inf, 0, False)
+
+    def step(self, training: Training, state: State) -> State:
+        """Return the state after a round."""
+        rng = np.random.default_rng([self.seed, state.rounds])
+        neurons, ridge = self._descend(training, state)
+        exact = 0 < state.eps <= self.sharp
+        neurons = merge(training, reweigh(training, neurons, 0.0 if exact else _CAUTION))
+        objective, best = training.objective(neurons), state.best
+        if objective < state.objective:
+            best = neurons
+        found = self._price(training, neurons, rng, strong=False)
+        worst = _excess(training, found)
+        small = self.exact and affordable(training, best)
+        if exact and small:
+            best = neurons = polish(training, best, found, 1e-7)
+            objective = training.objective(best)
+            found = self._price(training, neurons, rng, strong=True)
+            worst = _excess(training, found)
+        elif exact and worst < 1 + self.tol:
+            found = self._price(training, neurons, rng, strong=True)
+            worst = _excess(training, found)
+        done = exact and worst < 1 + self.tol
+        if not done:
+            neurons = enlarge(training, neurons, found, self.add if worst > 1.1 else self.add // 3)
+        settled = state.objective - objective < 3e-4 * abs(objective) and worst < 1.05
+        eps = self._sharpen(state.eps, worst, settled)
+        return State(
+            neurons,
+            best,
+            min(objective, state.objective),
+            max(self.sharp, min(eps, 0.3 * state.eps)) if small and state.eps else eps,
+            ridge,
+            worst,
+            state.rounds + 1,
+            done,
+        )
+
+    def read(self, training: Training, state: State) -> Iterate:
+        """Return the best network so far."""
+        return pack(training, state.best)
+
+    def done(self, state: State) -> bool:
+        """Tell whether no neuron was found that lowers the objective."""
+        return state.done
+
+    def _sharpen(self, eps: float, worst: float, settled: bool) -> float:
+        if eps == 0:
+            return 2e-3 if settled else 0.0
+        factor = 0.1 if worst < 1 + self.tol else 0.6 if worst < 1.05 else 0.92
+        return max(self.sharp, eps * factor)
+
+    def _descend(self, training: Training, state: State) -> tuple[Neurons, float]:
+        neurons = state.neurons
+        if not len(neurons.weights):
+            return neurons, state.ridge
+        if neurons.outputs.shape[1] > 1 or state.eps == 0:
+            return slide(training, neurons, 60), state.ridge
+        steps = 2 if state.eps > 2e-3 else 6
+        return newton(training, neurons, state.eps, steps, min(state.ridge, 1.0), 1e-2 * self.tol)
+
+    def _wide(
+        self, training: Training, none: Neurons, found: Priced, rng: np.random.Generator
+    ) -> Neurons:
+        order = rng.permutation(len(found.values))[: self.width]
+        alive = order[found.values[order] > 0]
+        if not len(alive):
+            return none
+        start = Neurons(found.directions[alive], found.outputs[alive], none.free)
+        best = resize(training, start, np.zeros(len(alive)))
+        floor = 0.3 * float(best.sizes.mean()) or 1e-3
+        return _at_least(best, start.weights, np.full(len(alive), floor))
+
+    def _price(
+        self, training: Training, neurons: Neurons, rng: np.random.Generator, *, strong: bool
+    ) -> Priced:
+        # single precision is enough to find neurons, and twice as quick
+        kind = np.float32 if training.features.size > 3000 else np.float64
+        return price(
+            training.features.astype(kind),
+            training.dual(neurons).astype(kind),
+            rng,
+            starts=12 * self.starts if strong else self.starts,
+            steps=60 if strong else 25,
+            own=neurons.weights / neurons.sizes[:, None],
+            narrow=strong and training.features.size > 3000,
+        )
+
+
+def pack(training: Training, neurons: Neurons) -> Iterate:
+    """Return the neurons as an iterate, (k, d + c) rows of weights and outputs."""
+    rows = np.concatenate([neurons.weights, neurons.outputs], axis=1)
+    return Iterate(rows, neurons.free, training.dual(neurons))
+
+
+def unpack(training: Training, iterate: Iterate) -> Neurons:
+    """Return the neurons of an iterate."""
+    d = training.features.shape[1]
+    return Neurons(iterate.blocks[:, :d], iterate.blocks[:, d:], iterate.free)
+
+
+def _excess(training: Training, found: Priced) -> float:
+    return float(found.values[0]) / training.alpha
+
+
+def _null(training: Training) -> Neurons:
+    """Return no neurons, with the best free coefficients."""
+    c, q = training.loss.target.shape[1], training.columns.shape[1]
+    none = Neurons(np.zeros((0, training.features.shape[1])), np.zeros((0, c)), np.zeros((q, c)))
+    if none.free.size == 0:
+        return none
+
+    def value(z: Floats) -> tuple[float, Floats]:
+        fit = training.columns @ z.reshape(q, c)
+        pull = training.columns.T @ training.loss.gradient(fit)
+        return training.loss.value(fit), pull.ravel()
+
+    return none._replace(free=descend_smooth(value, np.zeros(q * c), 200).reshape(q, c))
+
+
+def merge(training: Training, neurons: Neurons) -> Neurons:
+    """Add up neurons of equal pattern and output: the objective does not rise."""
+    if len(neurons.weights) < 2:
+        return neurons
+    keys = pattern_keys(neurons.weights @ training.features.T > 0)
+    outputs = neurons.outputs.round(9) + 0.0
+    owners: dict[tuple[bytes, bytes], int] = {}
+    owner = [
+        owners.setdefault((key.tobytes(), s.tobytes()), len(owners))
+        for key, s in zip(keys, outputs, strict=True)
+    ]
+    weights = np.zeros((len(owners), neurons.weights.shape[1]))
+    np.add.at(weights, owner, neurons.weights)
+    first = np.unique(owner, return_index=True)[1]
+    return Neurons(weights, neurons.outputs[first], neurons.free)
+
+
+def enlarge(training: Training, neurons: Neurons, found: Priced, limit: int) -> Neurons:
+    """Add the most wanted candidates that are not alike, each at no less than a small size."""
+    chosen: list[int] = []
+    for j in range(len(found.values)):
+        if found.values[j] <= training.alpha * (1 + 1e-3) or len(chosen) >= limit:
+            break
+        near = found.directions[chosen] @ found.directions[j] > _ALIKE
+        if not (near & (found.outputs[chosen] @ found.outputs[j] > _ALIKE)).any():
+            chosen.append(j)
+    if not chosen:
+        return neurons
+    sizes = neurons.sizes
+    directions = np.concatenate([neurons.weights / sizes[:, None], found.directions[chosen]])
+    outputs = np.concatenate([neurons.outputs, found.outputs[chosen]])
+    trial = Neurons(directions.astype(np.float64), outputs.astype(np.float64), neurons.free)
+    best = resize(training, trial, np.concatenate([sizes, np.zeros(len(chosen))]), _CAUTION)
+    new = 1e-3 * (float(best.sizes.max(initial=0.0)) or 1.0)
+    floor = np.concatenate([0.1 * sizes, np.full(len(chosen), new)])
+    return _at_least(best, trial.weights, floor)
+
+
+def _at_least(neurons: Neurons, directions: Floats, floor: Floats) -> Neurons:
+    """Return the neurons in their unit `directions`, at no less than these sizes."""
+    lengths = np.linalg.norm(directions, axis=1)
+    grown = np.maximum(neurons.sizes, floor) / lengths
+    return neurons._replace(weights=directions * grown[:, None])

@@ -1,0 +1,77 @@
+"""Neurons without gates: what training over all networks moves, and its objective."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvxnn.functions import Mean
+
+Floats = NDArray[np.float64]
+
+_FLAT = 1e-3
+"""Least curvature of a sample's loss, as a share of its smoothness."""
+
+
+class Neurons(NamedTuple):
+    """k neurons sum_j max(0, X a_j) s_j' and free coefficients b."""
+
+    weights: Floats
+    """a, (k, d): first-layer vectors that carry the neuron's whole size."""
+    outputs: Floats
+    """s, (k, c): unit vectors; 1 or -1 with one output."""
+    free: Floats
+    """b, (q, c)."""
+
+    @property
+    def sizes(self) -> Floats:
+        """Return |a_j|, (k,): what alpha multiplies."""
+        return np.asarray(np.linalg.norm(self.weights, axis=1))
+
+    def keep(self, index: NDArray[np.generic]) -> "Neurons":
+        """Return the neurons at `index`."""
+        return Neurons(self.weights[index], self.outputs[index], self.free)
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """minimise L(sum_j max(0, X a_j) s_j' + F b) + alpha sum_j |a_j|, over any number of neurons.
+
+    With balanced layers this is weight decay: |a_j| = |u_j| |w_j| [Pilanci2020, lemma 1].
+    """
+
+    features: Floats
+    """X, (n, d), a column of ones in it if the neurons have a bias."""
+    loss: Mean
+    columns: Floats
+    """F, (n, q), unpenalised."""
+    alpha: float
+
+    @cached_property
+    def row_squares(self) -> Floats | None:
+        """The rows' outer products x_i x_i', (n, d * d), or None where they would not fit."""
+        n, d = self.features.shape
+        if n * d * d > 2e7:
+            return None
+        return (self.features[:, :, None] * self.features[:, None, :]).reshape(n, d * d)
+
+    def predict(self, neurons: Neurons) -> Floats:
+        """Return the outputs, (n, c)."""
+        hidden = np.maximum(self.features @ neurons.weights.T, 0.0)
+        return np.asarray(hidden @ neurons.outputs + self.columns @ neurons.free)
+
+    def objective(self, neurons: Neurons) -> float:
+        """Return mean loss + alpha * sum_j |a_j|."""
+        decay = self.alpha * float(neurons.sizes.sum())
+        return self.loss.value(self.predict(neurons)) + decay
+
+    def curvature(self, fit: Floats) -> Floats:
+        """Return the loss's second derivatives (n, c), kept off zero for Newton's sake."""
+        floor = _FLAT * self.loss.loss.smoothness * self.loss.weights
+        return np.asarray(np.maximum(self.loss.curvature(fit), floor))
+
+    def dual(self, neurons: Neurons) -> Floats:
+        """Return minus the gradient of the loss at the outputs, (n, c)."""
+        return np.asarray(-self.loss.gradient(self.predict(neurons)))

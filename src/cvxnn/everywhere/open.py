@@ -1,0 +1,152 @@
+"""The training problem itself, no gates given: what `Problem` is to a program."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from cvxnn.architectures import Free, Network, Problem, assemble
+from cvxnn.architectures.base import Architecture
+from cvxnn.arrays import Array, double, to_numpy
+from cvxnn.certificate import Certificate, Exactness, Scope, resolution
+from cvxnn.everywhere.bound import Proof, prove, recheck
+from cvxnn.everywhere.grow import unpack
+from cvxnn.everywhere.neurons import Training
+from cvxnn.everywhere.price import price
+from cvxnn.functions import Mean
+from cvxnn.gates import Gates
+from cvxnn.program import Iterate, Program
+
+
+@dataclass(frozen=True, eq=False)
+class OpenProblem:
+    """Training a ReLU network of any width; its iterates are neurons, (k, d + c) blocks."""
+
+    base: Problem
+    """The problem without any gate: data, loss, free columns, alpha."""
+
+    @property
+    def X(self) -> Array:
+        """The data, (n, d)."""
+        return self.base.X
+
+    @property
+    def free(self) -> Free:
+        """The unpenalised columns."""
+        return self.base.free
+
+    @property
+    def program(self) -> Program:
+        """The program of the null model."""
+        return self.base.program
+
+    @property
+    def alpha(self) -> float:
+        """Strength of weight decay."""
+        return self.base.alpha
+
+    def at(self, alpha: float) -> "OpenProblem":
+        """Return the same problem at another strength."""
+        return OpenProblem(self.base.at(alpha))
+
+    def subset(self, index: Array) -> "OpenProblem":
+        """Return the problem of the samples at `index`."""
+        return OpenProblem(self.base.subset(index))
+
+    def within(self, interior: Array | None) -> "OpenProblem":
+        """Return the same problem with a dual point inside the domain of its loss's conjugate."""
+        return OpenProblem(self.base.within(interior))
+
+    def working(self) -> Training:
+        """Return what solvers see, in host memory and float64."""
+        loss, features = self.program.loss, self.base.architecture.features(self.X)
+        target, weights = (to_numpy(double(x)) for x in (loss.target, loss.weights))
+        return Training(
+            to_numpy(double(features)),
+            Mean(loss.loss, target, weights),
+            to_numpy(self.free.columns),
+            self.alpha,
+        )
+
+    def admits(self, blocks: Array) -> bool:
+        """Tell whether a solver may start from these neurons."""
+        width = self.program.lift.in_shape[1] + self.program.lift.out_shape[1]
+        return bool(blocks.ndim == 2 and blocks.shape[1] == width)
+
+    def gauge(self, dual: Array) -> float:
+        """Return the largest price that was found for a dual point (n, c): a lower bound."""
+        training, rng = self.working(), np.random.default_rng(0)
+        found = price(training.features, to_numpy(double(dual)), rng, starts=1000, steps=40)
+        return max(float(found.values[0]), 0.0)
+
+    def judge(self, iterate: Iterate) -> tuple[Certificate, Iterate]:
+        """Return the objective of the neurons; the lower bound is that losses are nonnegative."""
+        training = self.working()
+        certificate = self.certificate(training.objective(unpack(training, iterate)))
+        return certificate, iterate
+
+    def network(self, iterate: Iterate) -> Network:
+        """Return the network of an iterate, its layers balanced."""
+        training = self.working()
+        neurons = unpack(training, iterate)
+        roots = np.sqrt(neurons.sizes)[:, None]
+        skip, intercept = self.free.weights(iterate.free)
+        return self.base.architecture.network(
+            {
+                "weights_in": neurons.weights / np.where(roots > 0, roots, 1.0),
+                "weights_out": roots * neurons.outputs,
+                "intercept": intercept,
+                "skip": skip,
+            }
+        )
+
+    def settle(
+        self,
+        network: Network,
+        iterate: Iterate,
+        certificate: Certificate,
+        tol: float,
+        budget: float,
+    ) -> tuple[Certificate, Array, Proof]:
+        """Prove a lower bound over all networks within `budget` seconds; 0: the quick one alone."""
+        training = self.working()
+        upper = self.objective(network)
+        proof = prove(
+            training,
+            dual=training.dual(unpack(training, iterate)),
+            objective=upper,
+            interior=self.program.interior,
+            tol=tol,
+            seconds=budget,
+            rng=np.random.default_rng(0),
+        )
+        return self.certificate(upper, proof), proof.dual, proof
+
+    def certificate(self, upper: float, proof: Proof | None = None) -> Certificate:
+        """Return the certificate of an objective; without a proof losses are nonnegative."""
+        return Certificate(
+            upper=upper,
+            lower=0.0 if proof is None else proof.lower,
+            scope=Scope.ALL_NETWORKS,
+            exactness=Exactness.EXACT,
+            bound="trivial" if proof is None else proof.bound,
+            resolution=resolution(self.program),
+        )
+
+    def recheck(self, proof: Proof, dual: Array) -> float:
+        """Return the lower bound on all networks that a stored proof gives for a dual (n, c)."""
+        return recheck(self.working(), replace(proof, dual=dual))
+
+    def objective(self, network: Network) -> float:
+        """Return mean loss + alpha * weight decay of a network, in float64 on these data."""
+        return self.base.objective(network)
+
+
+def open_problem(architecture: Architecture, X: Array, loss: Mean, free: Free) -> OpenProblem:
+    """Return the problem of networks of any width at alpha = 1."""
+    width = architecture.features(X[:1]).shape[1]
+    none = Gates(np.zeros((0, width)), np.zeros((0, X.shape[0]), dtype=np.bool_))
+    outputs = loss.target.shape[1]
+    scope = Scope.ALL_NETWORKS
+    return OpenProblem(
+        assemble(architecture, X, none, loss, 1.0, free=free, outputs=outputs, scope=scope)
+    )

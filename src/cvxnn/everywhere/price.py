@@ -1,0 +1,110 @@
+"""Pricing: the neurons that a dual point wants most."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from cvxnn.arrays import Array, like, namespace, to_numpy
+
+_PERIOD, _FEWEST = 5, 128
+"""Steps after which the worse half of the candidates is dropped, and how many always stay."""
+
+
+class Priced(NamedTuple):
+    """Candidate neurons, the most wanted first."""
+
+    directions: Array
+    """u, (m, d), unit rows."""
+    outputs: Array
+    """s, (m, c), unit rows."""
+    values: Array
+    """s' V' max(0, X u), (m,); a neuron lowers the objective if this exceeds alpha."""
+
+
+def price(
+    features: Array,
+    dual: Array,
+    rng: np.random.Generator,
+    *,
+    starts: int = 256,
+    steps: int = 25,
+    own: Array | None = None,
+    narrow: bool = False,
+) -> Priced:
+    """Look for unit neurons (u, s) with the largest s' V' max(0, X u), V the dual point (n, c).
+
+    The problem is NP-hard in general [Pilanci2020]; this is batched ascent, two products a step,
+    from `starts` random directions and from unit neurons `own` (k, d), with both signs of a single
+    output; if `narrow`, every few steps the worse half is left behind. What it finds is a lower
+    bound on the maximum, and a neuron that attains it.
+
+    >>> X, V = np.array([[1.0, 0.0], [0.0, 2.0]]), np.array([[1.0], [1.0]])
+    >>> best = price(X, V, np.random.default_rng(0))
+    >>> round(float(best.values[0]) ** 2, 6)
+    5.0
+    """
+    xp = namespace(features, dual)
+    drawn = _starts(to_numpy(features), rng, starts, own)
+    outputs = dual.shape[1]
+    if outputs == 1:
+        signs = np.repeat([[1.0], [-1.0]], len(drawn), axis=0)
+        directions, turned = np.concatenate([drawn, drawn]), like(signs, features)
+    else:
+        directions, turned = drawn, None
+    point = _unit(like(directions, features))
+    best, slope = point, 0 * point
+    value = xp.full((point.shape[0],), -xp.inf, dtype=features.dtype) + 0 * point[:, 0]
+    pull = turned if turned is not None else 0 * (point[:, :1] + dual[:1, :])
+    step = 0 * point[:, 0] + 1.0
+    pulled = features * dual[:, :1]
+    for count in range(1, steps + 1):
+        fit = features @ point.T
+        if turned is None:
+            wish = _unit(xp.clip(fit, min=0.0).T @ dual)
+            gradient = xp.where(fit > 0, dual @ wish.T, 0.0).T @ features
+        else:
+            wish = turned
+            gradient = turned * (xp.astype(fit > 0, features.dtype).T @ pulled)
+        here = xp.sum(gradient * point, axis=1)
+        better = here > value
+        column = better[:, None]
+        best, slope = xp.where(column, point, best), xp.where(column, gradient, slope)
+        pull, value = xp.where(column, wish, pull), xp.where(better, here, value)
+        step = xp.where(better, xp.clip(1.3 * step, max=1.0), 0.4 * step)
+        point = _unit((1 - step)[:, None] * best + step[:, None] * _unit(slope))
+        if narrow and count % _PERIOD == 0 and point.shape[0] > _FEWEST:
+            half = xp.argsort(-value)[: max(_FEWEST, point.shape[0] // 2)]
+            point, best, slope, pull, value, step = (
+                xp.take(x, half, axis=0) for x in (point, best, slope, pull, value, step)
+            )
+            turned = None if turned is None else xp.take(turned, half, axis=0)
+    order = xp.argsort(-value)
+    return Priced(*(xp.take(x, order, axis=0) for x in (best, pull, value)))
+
+
+def _starts(features: Array, rng: np.random.Generator, count: int, own: Array | None) -> Array:
+    """Draw directions (count, d): a half isotropic, a half whitened by the root of the spread.
+
+    Where there are neurons, two thirds of them are sums of two of these and neurons with noise:
+    what a network still lacks is found between what it has.
+    """
+    noise = rng.standard_normal((count, features.shape[1]))
+    values, vectors = np.linalg.eigh((features.T @ features).astype(np.float64))
+    roots = np.maximum(values, 1e-12 * values[-1]) ** -0.25 if values[-1] > 0 else 1 + 0 * values
+    noise[::2] = (noise[::2] @ vectors * roots) @ vectors.T
+    noise /= np.linalg.norm(noise, axis=1, keepdims=True)
+    if own is None or not len(own):
+        return noise
+    first, second = rng.integers(0, len(own), (2, count))
+    third = count // 3
+    noise[:third] += own[first[:third]]
+    signs = rng.choice([-1.0, 1.0], (third, 1))
+    noise[third : 2 * third] = own[first[:third]] + signs * own[second[:third]]
+    return np.concatenate([noise, own])
+
+
+def _unit(x: Array) -> Array:
+    """Return the rows at unit length; rows of zeros stay."""
+    xp = namespace(x)
+    lengths = xp.linalg.vector_norm(x, axis=1, keepdims=True)
+    return x / xp.where(lengths > 0, lengths, 1.0)

@@ -1,0 +1,139 @@
+"""The convex problem of the sizes alone: which of the neurons at hand are needed, and how large."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvxnn.everywhere.neurons import Floats, Neurons, Training
+
+_ROUNDS = 30
+
+
+def reweigh(training: Training, neurons: Neurons, caution: float = 0.0) -> Neurons:
+    """Return the neurons at their best sizes, the others dropped; directions stay.
+
+    With `caution` it is one step only, held near the sizes at hand: neurons that are nearly
+    needless then stay for the descent to turn, which finds better networks.
+    """
+    return drop(resize(training, neurons, neurons.sizes, caution))
+
+
+def drop(neurons: Neurons) -> Neurons:
+    """Return the neurons whose size is not zero up to rounding."""
+    sizes = neurons.sizes
+    return neurons.keep(sizes > 1e-10 * sizes.max(initial=0.0))
+
+
+def resize(training: Training, neurons: Neurons, sizes: Floats, caution: float = 0.0) -> Neurons:
+    """Return the neurons at their best sizes, zero for some, starting from `sizes` (k,).
+
+    With one output the sizes c >= 0 solve a nonnegative lasso, min L(Phi c + F b) + alpha sum c,
+    by pivoting inside proximal Newton steps; with several, the rows of the output weights a
+    group lasso, by accelerated proximal gradient.
+    """
+    if not len(neurons.weights):
+        return neurons
+    if neurons.outputs.shape[1] > 1:
+        return _grouped(training, neurons, sizes)
+    directions = neurons.weights / neurons.sizes[:, None]
+    atoms = np.maximum(training.features @ directions.T, 0.0) * neurons.outputs[:, 0]
+    columns, q = np.column_stack([atoms, training.columns]), training.columns.shape[1]
+    price = np.concatenate([np.full(len(sizes), training.alpha), np.zeros(q)])
+    x = np.concatenate([sizes, neurons.free[:, 0]])
+
+    def value(x: Floats) -> float:
+        return training.loss.value((columns @ x)[:, None]) + float(price @ x)
+
+    now, k = value(x), len(sizes)
+    for _ in range(1 if caution else _ROUNDS):
+        fit = (columns @ x)[:, None]
+        gram = (columns * training.curvature(fit)).T @ columns
+        slope = columns.T @ training.loss.gradient(fit)[:, 0] + price
+        target = _target(gram, slope, x, k, caution)
+        predicted, share = float(slope @ (target - x)), 1.0
+        if not predicted < 0:
+            break
+        then = value(target)
+        while not then <= now + 1e-4 * share * predicted and share > 1e-6:
+            share /= 2
+            then = value(x + share * (target - x))
+        if not then < now:
+            break
+        x, gain, now = x + share * (target - x), now - then, then
+        if gain <= 1e-13 * abs(now):
+            break
+    found = np.maximum(x[: len(sizes), None], 0.0)
+    return Neurons(directions * found, neurons.outputs, x[len(sizes) :, None])
+
+
+def _target(gram: Floats, slope: Floats, x: Floats, bounded: int, caution: float) -> Floats:
+    """Return the minimum of the quadratic model, held near `x` as far as it takes to be found."""
+    diagonal = np.diag(gram).copy()
+    mean = max(float(diagonal.mean()), 1e-300)
+    for ridge in (1e-12, 1e-9, 1e-6, 1e-3):
+        near = ridge * mean + np.where(np.arange(len(x)) < bounded, caution * diagonal, 0.0)
+        model = gram + np.diag(near)
+        found = quadratic(model, model @ x - slope, x[:bounded] > 0, bounded)
+        if found is not None:
+            return found
+    return x
+
+
+def quadratic(
+    gram: Floats, linear: Floats, inside: NDArray[np.bool_], bounded: int
+) -> Floats | None:
+    """Return argmin x' Q x / 2 - q' x with the first `bounded` entries of x nonnegative.
+
+    Block principal pivoting [KimPark2011] from a guess of the support: all entries that are
+    negative leave and all that pull enter, together as long as that makes fewer of them, else the
+    last alone. None where rounding keeps it from ending: Q is too close to singular.
+    """
+    inside = np.concatenate([inside, np.ones(len(linear) - bounded, dtype=bool)])
+    slack = 1e-12 * np.abs(linear).max(initial=0.0)
+    fewest, patience = len(linear) + 1, 3
+    for _ in range(2 * len(linear) + 20):
+        index = np.flatnonzero(inside)
+        x = np.zeros_like(linear)
+        x[index] = np.linalg.solve(gram[np.ix_(index, index)], linear[index])
+        slope = gram @ x - linear
+        wrong = np.where(inside, x < 0, slope < -slack)
+        wrong[bounded:] = False
+        count = int(wrong.sum())
+        if count == 0:
+            return x
+        if count < fewest:
+            fewest, patience = count, 3
+        elif patience:
+            patience -= 1
+        else:
+            wrong[: int(np.flatnonzero(wrong)[-1])] = False
+        inside = inside ^ wrong
+    return None
+
+
+def _grouped(training: Training, neurons: Neurons, sizes: Floats) -> Neurons:
+    directions = neurons.weights / neurons.sizes[:, None]
+    atoms = np.maximum(training.features @ directions.T, 0.0)
+    q = training.columns.shape[1]
+    columns = np.column_stack([atoms, training.columns])
+    bound = training.loss.smoothness * float(np.linalg.norm(columns, 2)) ** 2
+    x = np.concatenate([sizes[:, None] * neurons.outputs, neurons.free])
+    ahead, momentum = x, 1.0
+    for _ in range(300):
+        moved = ahead - columns.T @ training.loss.gradient(columns @ ahead) / bound
+        lengths = np.linalg.norm(moved, axis=1)
+        shrink = np.maximum(1 - training.alpha / bound / np.maximum(lengths, 1e-300), 0.0)
+        shrink[len(shrink) - q :] = 1.0
+        following = moved * shrink[:, None]
+        if float(((ahead - following) * (following - x)).sum()) > 0:
+            momentum = 1.0
+        rise = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
+        ahead = following + (momentum - 1) / rise * (following - x)
+        done = np.abs(following - x).max() <= 1e-9 * np.abs(following).max(initial=1e-300)
+        x, momentum = following, rise
+        if done:
+            break
+    rows = x[: len(sizes)]
+    lengths = np.linalg.norm(rows, axis=1)
+    alive = (lengths > 0)[:, None]
+    outputs = np.where(alive, rows / np.where(alive, lengths[:, None], 1.0), neurons.outputs)
+    return Neurons(directions * lengths[:, None], outputs, x[len(sizes) :])

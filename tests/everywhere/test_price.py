@@ -1,0 +1,47 @@
+"""Pricing: what it finds is there, and in small dimensions it finds the best."""
+
+import numpy as np
+import pytest
+from tests.conftest import Backend
+
+from cvxnn.arrays import to_numpy
+from cvxnn.everywhere.patterns import pattern_gauge
+from cvxnn.everywhere.price import price
+
+SEEDS = range(8)
+
+
+def data(seed: int, outputs: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    n, d = int(rng.integers(4, 25)), int(rng.integers(1, 4))
+    return rng.standard_normal((n, d)), rng.standard_normal((n, outputs))
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_candidate_is_worth_what_it_says(backend: Backend, seed: int, outputs: int) -> None:
+    X, V = data(seed, outputs)
+    rng = np.random.default_rng(seed)
+    found = price(backend.asarray(X), backend.asarray(V), rng, starts=20, narrow=seed % 2 > 0)
+    directions, turned, values = (to_numpy(x).astype(float) for x in found)
+    assert np.linalg.norm(directions, axis=1) == pytest.approx(1, rel=1e-5)
+    assert np.linalg.norm(turned, axis=1) == pytest.approx(1, rel=1e-5)
+    worth = ((np.maximum(X @ directions.T, 0).T @ V) * turned).sum(axis=1)
+    assert values == pytest.approx(worth, rel=1e-3, abs=1e-4)
+    assert (np.diff(values) <= 0).all()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_best_of_few_dimensions_is_found(seed: int) -> None:
+    X, V = data(seed)
+    best = float(price(X, V, np.random.default_rng(seed), starts=500, steps=60).values[0])
+    exact = max(pattern_gauge(X, sign * V, 1.0) for sign in (1.0, -1.0))
+    assert best <= exact * (1 + 1e-9)
+    assert best >= exact * 0.995  # the maximiser is on a kink, where ascent comes near
+
+
+def test_neurons_at_hand_are_starts_too() -> None:
+    X, V = data(3)
+    own = np.eye(X.shape[1])
+    found = price(X, V, np.random.default_rng(0), starts=2, steps=1, own=own)
+    assert max(abs(found.directions @ own[0])) == pytest.approx(1)
