@@ -11,8 +11,10 @@ from cvxnn.arrays import Array
 from cvxnn.certificate import Certificate, Scope, feasible_dual
 from cvxnn.errors import UnsupportedError
 from cvxnn.everywhere.bound import prove
+from cvxnn.everywhere.grow import Grow, unpack
 from cvxnn.functions import SampleLoss
 from cvxnn.gates import Gates
+from cvxnn.solve import solve_part
 from cvxnn.training import LOSSES, gates_of, named, open_problem_of, positive_weights, problem_of
 
 CHOICES = ("own", "enumerate", "all")
@@ -36,8 +38,9 @@ def certify_network(
     `network` is a `ReLUNetwork` or `GatedNetwork`, `y` (n,) or (n, c) the targets as the loss takes
     them: numbers, labels -1 and 1, or one-hot rows. With gates "own" the scope is the networks with
     the patterns of this one's neurons; with "enumerate" all networks, by listing every pattern;
-    with "all" all networks too, by the relaxed network and, for `proof_time` seconds, by branch and
-    bound. `fit_intercept` and `skip` say whether the networks compared with may have them.
+    with "all" all networks too, by the relaxed network and, given `proof_time`, by growing a
+    better network and branch and bound from there, for so many seconds each. `fit_intercept` and
+    `skip` say whether the networks compared with may have them.
 
     Raises ValueError for data of the wrong shape and unknown words, UnsupportedError for "all" with
     a gated network, whose gates are fixed.
@@ -101,11 +104,18 @@ def _among_all(
             "gates='own'"
         )
     problem = open_problem_of(architecture, *data, **words).at(alpha)
-    upper = problem.objective(network)
+    training, upper = problem.working(), problem.objective(network)
+    goal, dual = upper, -problem.program.loss.gradient(evaluate(network, data[0]))
+    if proof_time > 0 and Grow().why_not(training) is None:
+        # the dual point of a poor network proves little: a better network's is used
+        solution = solve_part(training, Grow(), max_time=proof_time, judge=problem.judge)
+        if solution.certificate.upper < goal:
+            goal = solution.certificate.upper
+            dual = training.dual(unpack(training, solution.iterate))
     proof = prove(
-        problem.working(),
-        dual=-problem.program.loss.gradient(evaluate(network, data[0])),
-        objective=upper,
+        training,
+        dual=dual,
+        objective=goal,
         interior=problem.program.interior,
         seconds=proof_time,
         rng=np.random.default_rng(0),

@@ -19,6 +19,8 @@ _ALIKE = 0.95
 """Cosine above which a candidate is too close to one that is added already."""
 _FEW = 30.0
 """Ratio of alpha_max to alpha below which few neurons are needed and sliding is quicker."""
+_PATIENCE = 20
+"""Rounds on sharp kinks without a gain of a tenth of `tol`, after which growth gives up."""
 _CAUTION = 1e-2
 """How strongly sizes are held near their last values while the network still turns."""
 
@@ -37,6 +39,8 @@ class State(NamedTuple):
     worst: float
     """The largest price found, in units of alpha."""
     rounds: int
+    mark: tuple[int, float]
+    """The round and the objective of the last gain worth the name."""
     done: bool
 
 
@@ -47,8 +51,8 @@ class Grow:
     A round is: Newton steps at the present kink width (L-BFGS for several outputs), sizes by a
     nonnegative lasso, a merge of neurons with equal pattern, pricing, and new neurons at a small
     size. Kinks sharpen as prices fall. It is done when kinks are sharp and neither ordinary nor
-    strong pricing finds a neuron whose price exceeds (1 + tol) alpha: the best that was found,
-    which a bound must still prove.
+    strong pricing finds a neuron whose price exceeds (1 + tol) alpha, or when many rounds gained
+    nothing to speak of: the best that was found, which a bound must still prove.
     """
 
     tol: float = 1e-3
@@ -88,7 +92,8 @@ class Grow:
         else:
             neurons, eps = unpack(training, start), min(eps, 0.02)
         best = reweigh(training, neurons)
-        return State(neurons, best, training.objective(best), eps, 1e-2, np.inf, 0, False)
+        value = training.objective(best)
+        return State(neurons, best, value, eps, 1e-2, np.inf, 0, (0, value), False)
 
     def step(self, training: Training, state: State) -> State:
         """Return the state after a round."""
@@ -110,7 +115,10 @@ class Grow:
         elif exact and worst < 1 + self.tol:
             found = self._price(training, neurons, rng, strong=True)
             worst = _excess(training, found)
-        done = exact and worst < 1 + self.tol
+        mark = state.mark
+        if not exact or objective < mark[1] - 0.1 * self.tol * abs(mark[1]):
+            mark = (state.rounds, min(objective, mark[1]))
+        done = exact and (worst < 1 + self.tol or state.rounds - mark[0] >= _PATIENCE)
         if not done:
             neurons = enlarge(training, neurons, found, self.add if worst > 1.1 else self.add // 3)
         settled = state.objective - objective < 3e-4 * abs(objective) and worst < 1.05
@@ -123,6 +131,7 @@ class Grow:
             ridge,
             worst,
             state.rounds + 1,
+            mark,
             done,
         )
 
