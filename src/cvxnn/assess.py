@@ -54,7 +54,7 @@ def certify_network(
     ...     skip=np.zeros((2, 1)),
     ... )
     >>> found = certify_network(net, X, y, alpha=0.1 / 3, gates="all", fit_intercept=False)
-    >>> found.lower <= 0.2310367 / 3 <= found.upper
+    >>> found.lower <= 0.23103675 / 3 <= found.upper
     True
     """
     bias = network.weights_in.shape[1] > network.skip.shape[0]
