@@ -34,7 +34,7 @@ def fit(n, d, p, rounds):
 
 
 fit(40, 3, 8, 5)  # libraries load on first use
-print(fit(n, d, p, 8))
+print(fit(n, d, p, 12))
 """
 
 SHAPES = [
@@ -43,7 +43,7 @@ SHAPES = [
     ("gated", 5000, 20, 300, 5, "float64"),
     ("gated", 50_000, 200, 200, 1, "float32"),
     ("relu", 2000, 20, 500, 1, "float64"),
-    ("relu", 1000, 30, 200, 2, "float64"),
+    ("relu", 3000, 30, 300, 2, "float64"),
 ]
 
 
