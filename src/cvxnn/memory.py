@@ -5,6 +5,7 @@ from pathlib import Path
 
 from cvxnn.architectures.base import Sizes
 from cvxnn.errors import MemoryBudgetError
+from cvxnn.everywhere.neurons import MOST_CURVED, MOST_PAIRED
 from cvxnn.solve import Solver
 
 _BASE = 72 * 2**20
@@ -40,17 +41,16 @@ def predict(sizes: Sizes, solver: Solver, *, n: int, d: int, p: int, itemsize: i
 def of_growth(n: int, d: int) -> int:
     """Return the bytes that growing a network holds at its peak, with up to 500 neurons at a time.
 
-    `n` samples, `d` features with the bias: the neurons' products, the Newton system in the smaller
-    of its two sizes and its factors, and the rows' outer products where they are kept.
+    `n` samples, `d` features with the bias: the neurons' products, candidates while they are
+    priced, pairs of samples and the rows' outer products where they are kept.
     """
-    neurons = min(500, n)
-    system = min(n, neurons * d)
+    neurons, d = min(500, n), min(n, d)
+    candidates = 2 * (2048 + neurons)
+    pairs = n * n if n <= MOST_PAIRED else 0
     squares = n * d * d if n * d * d <= 2e7 else 0
-    return (
-        _BASE
-        + 8 * (4 * n * d + 8 * n * neurons + 2 * system**2 + 2 * squares)
-        + 4 * (neurons * d * n)
-    )
+    single = 3 * pairs + squares + 3 * n * candidates
+    curved = min(neurons * d * d, MOST_CURVED)
+    return _BASE + 8 * (4 * n * d + 8 * n * neurons + 3 * curved) + 4 * single
 
 
 def require(needed: int, at_hand: int | None = None) -> None:

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from cvxnn.everywhere.neurons import Floats, Neurons, Training
+from cvxnn.everywhere.system import System
 
 _DECREASE = 0.1
 """Share of the predicted decrease that a full or half step must attain."""
@@ -49,8 +49,14 @@ class Smoothed:
 
     def relu(self, products: Floats) -> tuple[Floats, Floats]:
         """Return the smoothed ReLU of (n, k) products and its derivative."""
-        slope = np.clip((products + self.width) / (2 * self.width), 0, 1)
-        return np.where(slope < 1, slope * slope * self.width, products), slope
+        slope = products * (0.5 / self.width)
+        slope += 0.5
+        np.clip(slope, 0.0, 1.0, out=slope)
+        hidden = slope * slope
+        hidden *= self.width
+        beyond = products - self.width
+        hidden += np.maximum(beyond, 0.0, out=beyond)
+        return hidden, slope
 
     def value(self, products: Floats, linear: Floats, weights: Floats) -> float:
         """Return the objective at X a = products (n, k), F b = linear (n, 1) and a = weights."""
@@ -175,7 +181,7 @@ def _kinks(training: Training, band: Floats) -> Floats:
     features, squares = training.features, training.row_squares
     d = features.shape[1]
     if squares is not None:
-        return np.asarray((band.T @ squares).reshape(-1, d, d))
+        return np.asarray(band.T.astype(np.float32) @ squares, dtype=float).reshape(-1, d, d)
     blocks = []
     for column in band.T:
         rows = np.flatnonzero(column)
@@ -193,69 +199,19 @@ def _solve(
 ) -> tuple[Floats, Floats]:
     """Return the Newton step of the weights (k, d) and of the free coefficients (q,).
 
-    Blocks of the penalty and of the kinks are eliminated; what is left is one system in the
-    samples, or in the weights where these are fewer.
+    The blocks of the penalty and of the kinks are eliminated; what is left is a system in how the
+    samples' outputs change.
     """
-    features, sizes = training.features, neurons.sizes
-    k, d = neurons.weights.shape
-    unit, scale, diagonal = neurons.weights / sizes[:, None], training.alpha / sizes, np.arange(d)
+    sizes, diagonal = neurons.sizes, np.arange(neurons.weights.shape[1])
+    unit, scale = neurons.weights / sizes[:, None], training.alpha / sizes
     blocks = _kinks(training, band)
     blocks[:, diagonal, diagonal] += (scale * (1 + ridge))[:, None]
     blocks -= (np.where(flipped, 0.0, scale))[:, None, None] * unit[:, :, None] * unit[:, None, :]
-    halves = np.linalg.inv(np.linalg.cholesky(blocks))
-    right = (halves @ model.gradient[:, :, None]).reshape(k * d)
-    root = np.sqrt(model.curvature)
-    factors = neurons.outputs * model.slopes.T * root
-    wide = (
-        (halves.astype(np.float32) @ features.T.astype(np.float32))
-        * factors[:, None, :].astype(np.float32)
-    ).reshape(k * d, -1)
-    system = _System(wide)
-    free_move: Floats = np.zeros(training.columns.shape[1])
-    gap = wide.T @ right
-    if len(free_move):
-        columns = root[:, None] * training.columns
-        solved = system.inverse(np.column_stack([gap, columns]))
-        inner = columns.T @ solved[:, 1:]
-        free_right = columns.T @ solved[:, 0] - model.free_gradient
-        free_move = np.asarray(np.linalg.lstsq(inner, free_right)[0], dtype=np.float64)
-        change = solved[:, 1:] @ free_move - solved[:, 0]
-    else:
-        change = -system.inverse(gap[:, None])[:, 0]
-    step = -(right + wide @ change).reshape(k, d)
-    move = (halves.transpose(0, 2, 1) @ step[:, :, None])[:, :, 0]
+    root = np.sqrt(model.curvature)[:, None]
+    factors = model.slopes * neurons.outputs[:, 0] * root
+    inverse: Floats = np.linalg.inv(blocks).astype(np.float64, copy=False)
+    system = System(training, unit, inverse, factors, root * training.columns)
+    move, free = system.solve(model.gradient, model.free_gradient)
     turned = (unit * (neurons.weights + move)).sum(axis=1) <= 0
     move[turned] = -neurons.weights[turned]
-    return np.asarray(move, dtype=np.float64), free_move
-
-
-class _System:
-    """I + W' W for W (m, n), factored in the smaller of its two sizes."""
-
-    def __init__(self, wide: NDArray[np.floating]) -> None:
-        self.wide = wide
-        self.small = wide.shape[0] < wide.shape[1]
-        gram = wide @ wide.T if self.small else wide.T @ wide
-        try:
-            self.factor = self._cholesky(gram)
-        except LinAlgError:
-            exact = wide.astype(np.float64)
-            self.wide = exact
-            self.factor = self._cholesky(exact @ exact.T if self.small else exact.T @ exact)
-
-    @staticmethod
-    def _cholesky(gram: NDArray[np.floating]) -> tuple[NDArray[np.floating], bool]:
-        single = gram.dtype == np.float32
-        diagonal = np.einsum("ii->i", gram)
-        diagonal += 1 + (1e-6 * diagonal.mean() if single else 0.0)
-        factor: tuple[NDArray[np.floating], bool] = cho_factor(
-            gram, overwrite_a=True, check_finite=False, lower=True
-        )
-        return factor
-
-    def inverse(self, right: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Return (I + W' W)^-1 right."""
-        cast = right.astype(self.wide.dtype)
-        if not self.small:
-            return np.asarray(cho_solve(self.factor, cast))
-        return np.asarray(cast - self.wide.T @ cho_solve(self.factor, self.wide @ cast))
+    return move, free

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 from cvxnn.everywhere.descend import newton
-from cvxnn.everywhere.neurons import Floats, Neurons, Training
-from cvxnn.everywhere.polish import affordable, polish
-from cvxnn.everywhere.price import Priced, price
+from cvxnn.everywhere.neurons import MOST_CURVED, Floats, Neurons, Training
+from cvxnn.everywhere.polish import affordable, polish, refine
+from cvxnn.everywhere.price import Priced, best_of, price
 from cvxnn.everywhere.reweigh import resize, reweigh
 from cvxnn.everywhere.slide import slide
 from cvxnn.gates.base import pattern_keys
@@ -21,8 +21,16 @@ _FEW = 30.0
 """Ratio of alpha_max to alpha below which few neurons are needed and sliding is quicker."""
 _PATIENCE = 20
 """Rounds on sharp kinks without a gain of a tenth of `tol`, after which growth gives up."""
-_CAUTION = 1e-2
-"""How strongly sizes are held near their last values while the network still turns."""
+_CAUTION, _FADE = 1e-2, 0.3
+"""How strongly sizes are held near their last values while the network still turns: at most, and as
+a multiple of the kink width."""
+_CLOSE, _EAGER = 1.5, 16
+"""Largest price, in units of alpha, below which it takes that many times more starts to find what a
+network lacks."""
+_DRAWS, _CELLS, _LARGE = 4, 12, 200_000
+"""Searches before growth is done, cells climbed from in them, and entries of X that forbid that."""
+_LITTLE = 3000
+"""Entries of X up to which double precision costs nothing."""
 
 
 class State(NamedTuple):
@@ -48,11 +56,11 @@ class State(NamedTuple):
 class Grow:
     """Column generation over all neurons, with local descent on all of them at once.
 
-    A round is: Newton steps at the present kink width (L-BFGS for several outputs), sizes by a
-    nonnegative lasso, a merge of neurons with equal pattern, pricing, and new neurons at a small
-    size. Kinks sharpen as prices fall. It is done when kinks are sharp and neither ordinary nor
-    strong pricing finds a neuron whose price exceeds (1 + tol) alpha, or when many rounds gained
-    nothing to speak of: the best that was found, which a bound must still prove.
+    A round is: a Newton step or two at the present kink width (L-BFGS for several outputs), sizes
+    by a nonnegative lasso, a merge of neurons with equal pattern, pricing, and new neurons at a
+    small size. Kinks sharpen as prices fall. It is done when kinks are sharp and neither pricing
+    nor a wider search finds a neuron whose price exceeds (1 + tol) alpha, or when many rounds
+    gained nothing to speak of: the best that was found, which a bound must still prove.
     """
 
     tol: float = 1e-3
@@ -100,27 +108,28 @@ class Grow:
         rng = np.random.default_rng([self.seed, state.rounds])
         neurons, ridge = self._descend(training, state)
         exact = 0 < state.eps <= self.sharp
-        neurons = merge(training, reweigh(training, neurons, 0.0 if exact else _CAUTION))
+        caution = 0.0 if exact else min(_CAUTION, _FADE * state.eps) if state.eps else _CAUTION
+        neurons = merge(training, reweigh(training, neurons, caution))
         objective, best = training.objective(neurons), state.best
         if objective < state.objective:
             best = neurons
-        found = self._price(training, neurons, rng, strong=False)
+        found = self._price(training, neurons, rng, _EAGER if state.worst < _CLOSE else 1)
         worst = _excess(training, found)
         small = self.exact and affordable(training, best)
         if exact and small:
             best = neurons = polish(training, best, found, 1e-7)
             objective = training.objective(best)
-            found = self._price(training, neurons, rng, strong=True)
+            found = self._price(training, neurons, rng, _EAGER)
             worst = _excess(training, found)
         elif exact and worst < 1 + self.tol:
-            found = self._price(training, neurons, rng, strong=True)
+            found = self._search(training, neurons, rng)
             worst = _excess(training, found)
         mark = state.mark
         if not exact or objective < mark[1] - 0.1 * self.tol * abs(mark[1]):
             mark = (state.rounds, min(objective, mark[1]))
         done = exact and (worst < 1 + self.tol or state.rounds - mark[0] >= _PATIENCE)
         if not done:
-            neurons = enlarge(training, neurons, found, self.add if worst > 1.1 else self.add // 3)
+            neurons = enlarge(training, neurons, found, self.add)
         settled = state.objective - objective < 3e-4 * abs(objective) and worst < 1.05
         eps = self._sharpen(state.eps, worst, settled)
         return State(
@@ -146,16 +155,20 @@ class Grow:
     def _sharpen(self, eps: float, worst: float, settled: bool) -> float:
         if eps == 0:
             return 2e-3 if settled else 0.0
-        factor = 0.1 if worst < 1 + self.tol else 0.6 if worst < 1.05 else 0.92
+        if worst < 1 + self.tol:
+            factor = 0.1
+        else:
+            factor = 0.6 if worst < 1.05 else 0.85 if worst < 1.3 else 0.92
         return max(self.sharp, eps * factor)
 
     def _descend(self, training: Training, state: State) -> tuple[Neurons, float]:
         neurons = state.neurons
         if not len(neurons.weights):
             return neurons, state.ridge
-        if neurons.outputs.shape[1] > 1 or state.eps == 0:
+        several, (k, d) = neurons.outputs.shape[1] > 1, neurons.weights.shape
+        if several or state.eps == 0 or k * d * d > MOST_CURVED:
             return slide(training, neurons, 60), state.ridge
-        steps = 2 if state.eps > 2e-3 else 6
+        steps = 1 if state.worst > 1.1 else 2
         return newton(training, neurons, state.eps, steps, min(state.ridge, 1.0), 1e-2 * self.tol)
 
     def _wide(
@@ -171,31 +184,44 @@ class Grow:
         return _at_least(best, start.weights, np.full(len(alive), floor))
 
     def _price(
-        self, training: Training, neurons: Neurons, rng: np.random.Generator, *, strong: bool
+        self, training: Training, neurons: Neurons, rng: np.random.Generator, eager: int
     ) -> Priced:
-        # single precision is enough to find neurons, and twice as quick
-        kind = np.float32 if training.features.size > 3000 else np.float64
+        large = training.features.size > _LITTLE
+        features = training.single if large else training.features
         return price(
-            training.features.astype(kind),
-            training.dual(neurons).astype(kind),
+            features,
+            training.dual(neurons).astype(features.dtype),
             rng,
-            starts=12 * self.starts if strong else self.starts,
-            steps=60 if strong else 25,
+            starts=eager * self.starts,
+            steps=30,
             own=neurons.weights / neurons.sizes[:, None],
-            narrow=strong and training.features.size > 3000,
+            narrow=large and eager > 1,
+            whitening=training.whitening,
         )
+
+    def _search(self, training: Training, neurons: Neurons, rng: np.random.Generator) -> Priced:
+        """Price several times over, and climb from the best of what is found."""
+        found = best_of([self._price(training, neurons, rng, _EAGER) for _ in range(_DRAWS)])
+        if training.features.size > _LARGE:
+            return found
+        return refine(training, training.dual(neurons), found, _CELLS)
 
 
 def pack(training: Training, neurons: Neurons) -> Iterate:
     """Return the neurons as an iterate, (k, d + c) rows of weights and outputs."""
-    rows = np.concatenate([neurons.weights, neurons.outputs], axis=1)
+    turn, weights = training.turn, neurons.weights
+    own = weights if turn is None else weights @ turn.T
+    rows = np.concatenate([own, neurons.outputs], axis=1)
     return Iterate(rows, neurons.free, training.dual(neurons))
 
 
 def unpack(training: Training, iterate: Iterate) -> Neurons:
     """Return the neurons of an iterate."""
-    d = training.features.shape[1]
-    return Neurons(iterate.blocks[:, :d], iterate.blocks[:, d:], iterate.free)
+    turn = training.turn
+    d = training.features.shape[1] if turn is None else len(turn)
+    weights = iterate.blocks[:, :d]
+    own = weights if turn is None else weights @ turn
+    return Neurons(own, iterate.blocks[:, d:], iterate.free)
 
 
 def _excess(training: Training, found: Priced) -> float:

@@ -14,6 +14,11 @@ Floats = NDArray[np.float64]
 _FLAT = 1e-3
 """Least curvature of a sample's loss, as a share of its smoothness."""
 
+MOST_PAIRED = 4000
+"""Samples beyond which no matrix of their pairs is made."""
+MOST_CURVED = 30_000_000
+"""Numbers in the curvature of all neurons beyond which none is computed."""
+
 
 class Neurons(NamedTuple):
     """k neurons sum_j max(0, X a_j) s_j' and free coefficients b."""
@@ -48,14 +53,32 @@ class Training:
     columns: Floats
     """F, (n, q), unpenalised."""
     alpha: float
+    turn: Floats | None = None
+    """Where the data had more columns than rows: R, (D, d), orthonormal; `features` is the data
+    times R, and R a neuron's weights there."""
 
     @cached_property
-    def row_squares(self) -> Floats | None:
-        """The rows' outer products x_i x_i', (n, d * d), or None where they would not fit."""
+    def row_squares(self) -> NDArray[np.float32] | None:
+        """The rows' outer products x_i x_i', (n, d * d), or None where they are too many."""
         n, d = self.features.shape
         if n * d * d > 2e7:
             return None
-        return (self.features[:, :, None] * self.features[:, None, :]).reshape(n, d * d)
+        return (self.single[:, :, None] * self.single[:, None, :]).reshape(n, d * d)
+
+    @cached_property
+    def single(self) -> NDArray[np.float32]:
+        """The features in single precision."""
+        return np.ascontiguousarray(self.features, dtype=np.float32)
+
+    @cached_property
+    def kernel(self) -> NDArray[np.float32] | None:
+        """X X', (n, n), or None for more than 4,000 samples."""
+        return self.single @ self.single.T if len(self.single) <= MOST_PAIRED else None
+
+    @cached_property
+    def whitening(self) -> Floats:
+        """(X'X)^(-1/4), (d, d): directions drawn with it lie between isotropic and whitened."""
+        return whitening(self.features)
 
     def predict(self, neurons: Neurons) -> Floats:
         """Return the outputs, (n, c)."""
@@ -75,3 +98,11 @@ class Training:
     def dual(self, neurons: Neurons) -> Floats:
         """Return minus the gradient of the loss at the outputs, (n, c)."""
         return np.asarray(-self.loss.gradient(self.predict(neurons)))
+
+
+def whitening(features: Floats) -> Floats:
+    """Return (X'X)^(-1/4), (d, d), its largest entries held back."""
+    values, vectors = np.linalg.eigh((features.T @ features).astype(np.float64))
+    top = float(values[-1])
+    roots = np.maximum(values, 1e-12 * top) ** -0.25 if top > 0 else np.ones_like(values)
+    return np.asarray((vectors * roots) @ vectors.T)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cvxnn.architectures import Free, Network, Problem, assemble
 from cvxnn.architectures.base import Architecture
@@ -26,6 +27,8 @@ class OpenProblem:
 
     base: Problem
     """The problem without any gate: data, loss, free columns, alpha."""
+    turn: NDArray[np.float64] | None
+    """(d, n), an orthonormal basis of the row space where there are more columns than rows."""
 
     @property
     def X(self) -> Array:
@@ -49,25 +52,26 @@ class OpenProblem:
 
     def at(self, alpha: float) -> "OpenProblem":
         """Return the same problem at another strength."""
-        return OpenProblem(self.base.at(alpha))
+        return replace(self, base=self.base.at(alpha))
 
     def subset(self, index: Array) -> "OpenProblem":
         """Return the problem of the samples at `index`."""
-        return OpenProblem(self.base.subset(index))
+        return _open(self.base.subset(index))
 
     def within(self, interior: Array | None) -> "OpenProblem":
         """Return the same problem with a dual point inside the domain of its loss's conjugate."""
-        return OpenProblem(self.base.within(interior))
+        return replace(self, base=self.base.within(interior))
 
     def working(self) -> Training:
         """Return what solvers see, in host memory and float64."""
-        loss, features = self.program.loss, self.base.architecture.features(self.X)
+        loss, features = self.program.loss, _features(self.base)
         target, weights = (to_numpy(double(x)) for x in (loss.target, loss.weights))
         return Training(
-            to_numpy(double(features)),
+            features if self.turn is None else features @ self.turn,
             Mean(loss.loss, target, weights),
             to_numpy(self.free.columns),
             self.alpha,
+            self.turn,
         )
 
     def admits(self, blocks: Array) -> bool:
@@ -92,10 +96,11 @@ class OpenProblem:
         training = self.working()
         neurons = unpack(training, iterate)
         roots = np.sqrt(neurons.sizes)[:, None]
+        weights = neurons.weights if self.turn is None else neurons.weights @ self.turn.T
         skip, intercept = self.free.weights(iterate.free)
         return self.base.architecture.network(
             {
-                "weights_in": neurons.weights / np.where(roots > 0, roots, 1.0),
+                "weights_in": weights / np.where(roots > 0, roots, 1.0),
                 "weights_out": roots * neurons.outputs,
                 "intercept": intercept,
                 "skip": skip,
@@ -153,6 +158,18 @@ def open_problem(architecture: Architecture, X: Array, loss: Mean, free: Free) -
     none = Gates(np.zeros((0, width)), np.zeros((0, X.shape[0]), dtype=np.bool_))
     outputs = loss.target.shape[1]
     scope = Scope.ALL_NETWORKS
-    return OpenProblem(
+    return _open(
         assemble(architecture, X, none, loss, 1.0, free=free, outputs=outputs, scope=scope)
     )
+
+
+def _open(base: Problem) -> OpenProblem:
+    features = _features(base)
+    n, d = features.shape
+    turn = np.linalg.svd(features, full_matrices=False)[2].T if d > n else None
+    return OpenProblem(base, turn)
+
+
+def _features(base: Problem) -> NDArray[np.float64]:
+    """Return what neurons see, (n, d), in host memory and float64."""
+    return to_numpy(double(base.architecture.features(base.X)))

@@ -120,7 +120,8 @@ def missing(
     found = []
     for block in np.flatnonzero(to_numpy(worth) > 1 + tol):
         sign = 1.0 if block < len(cells) else -1.0
-        top, value = climb(training.features, sign * dual, cells[block % len(cells)])
+        top, point = climb(training.features, sign * dual, cells[block % len(cells)])
+        value = float(np.linalg.norm(point))
         reached = pattern_keys(top[None])[0].tobytes()
         if reached not in known and value > training.alpha * (1 + tol):
             known.add(reached)
@@ -128,11 +129,32 @@ def missing(
     return np.array(found, dtype=np.bool_).reshape(-1, len(training.features))
 
 
-def climb(features: Floats, dual: Floats, mask: Masks) -> tuple[Masks, float]:
-    """Return a pattern whose cell holds a local maximum of dual' max(0, X u), |u| <= 1, and it.
+def refine(training: Training, dual: Floats, found: Priced, most: int) -> Priced:
+    """Return candidates with the best of `most` different cells climbed from, by `climb`."""
+    features, seen = training.features, set()
+    directions, values = found.directions.astype(np.float64), found.values.astype(np.float64)
+    products = directions[: 10 * most] @ features.T > 0
+    for j, mask in enumerate(products):
+        cell = (mask.tobytes(), found.outputs[j].tobytes())
+        if cell in seen:
+            continue
+        seen.add(cell)
+        _, point = climb(features, dual @ found.outputs[j].astype(np.float64), mask)
+        length = float(np.linalg.norm(point))
+        if length > values[j]:
+            directions[j], values[j] = point / length, length
+        if len(seen) == most:
+            break
+    order = np.argsort(-values)
+    return Priced(directions[order], found.outputs[order], values[order])
 
-    The maximum over a closed cell is the length of a projection on a cone; where that lies on
-    faces, the cells behind them are tried.
+
+def climb(features: Floats, dual: Floats, mask: Masks) -> tuple[Masks, Floats]:
+    """Return a pattern and the point of its cell that the dual point wants most, (d,).
+
+    The point's length is the maximum of dual' max(0, X u), |u| <= 1, over the closed cell: a
+    projection on a cone. Where it lies on faces, the cells behind them are tried; the pattern
+    returned is one with none better behind.
     """
     point, faces = _on_cell(features, dual, mask)
     value = float(np.linalg.norm(point))
@@ -143,10 +165,10 @@ def climb(features: Floats, dual: Floats, mask: Masks) -> tuple[Masks, float]:
             there, behind = _on_cell(features, dual, other)
             length = float(np.linalg.norm(there))
             if length > value * (1 + 1e-12) + 1e-300:
-                mask, value, faces = other, length, behind
+                mask, point, value, faces = other, there, length, behind
                 break
         else:
-            return mask, value
+            return mask, point
 
 
 def _on_cell(features: Floats, dual: Floats, mask: Masks) -> tuple[Floats, Faces]:

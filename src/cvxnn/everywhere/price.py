@@ -1,13 +1,17 @@
 """Pricing: the neurons that a dual point wants most."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from cvxnn.arrays import Array, like, namespace, to_numpy
+from cvxnn.everywhere.neurons import whitening as spread
 
 _PERIOD, _FEWEST = 5, 128
 """Steps after which the worse half of the candidates is dropped, and how many always stay."""
+_NOISE = 0.3
+"""Length of the noise that is added to a unit neuron."""
 
 
 class Priced(NamedTuple):
@@ -30,13 +34,15 @@ def price(
     steps: int = 25,
     own: Array | None = None,
     narrow: bool = False,
+    whitening: Array | None = None,
 ) -> Priced:
     """Look for unit neurons (u, s) with the largest s' V' max(0, X u), V the dual point (n, c).
 
     The problem is NP-hard in general [Pilanci2020]; this is batched ascent, two products a step,
     from `starts` random directions and from unit neurons `own` (k, d), with both signs of a single
-    output; if `narrow`, every few steps the worse half is left behind. What it finds is a lower
-    bound on the maximum, and a neuron that attains it.
+    output; if `narrow`, every few steps the worse half is left behind. Half of the random ones are
+    drawn with `whitening` (d, d), computed if not given. What it finds is a lower bound on the
+    maximum, and a neuron that attains it.
 
     >>> X, V = np.array([[1.0, 0.0], [0.0, 2.0]]), np.array([[1.0], [1.0]])
     >>> best = price(X, V, np.random.default_rng(0))
@@ -44,7 +50,8 @@ def price(
     5.0
     """
     xp = namespace(features, dual)
-    drawn = _starts(to_numpy(features), rng, starts, own)
+    whiten = spread(to_numpy(features)) if whitening is None else whitening
+    drawn = _starts(whiten, rng, starts, own)
     outputs = dual.shape[1]
     if outputs == 1:
         signs = np.repeat([[1.0], [-1.0]], len(drawn), axis=0)
@@ -82,22 +89,28 @@ def price(
     return Priced(*(xp.take(x, order, axis=0) for x in (best, pull, value)))
 
 
-def _starts(features: Array, rng: np.random.Generator, count: int, own: Array | None) -> Array:
-    """Draw directions (count, d): a half isotropic, a half whitened by the root of the spread.
+def best_of(several: Sequence[Priced]) -> Priced:
+    """Return the candidates of several searches as one."""
+    xp = namespace(several[0].values)
+    joined = [xp.concat(parts) for parts in zip(*several, strict=True)]
+    order = xp.argsort(-joined[2])
+    return Priced(*(xp.take(x, order, axis=0) for x in joined))
 
-    Where there are neurons, two thirds of them are sums of two of these and neurons with noise:
-    what a network still lacks is found between what it has.
+
+def _starts(whitening: Array, rng: np.random.Generator, count: int, own: Array | None) -> Array:
+    """Draw directions (count, d): a half isotropic, a half between that and whitened.
+
+    Where there are neurons, two thirds of them are neurons with noise and sums of two: what a
+    network still lacks is found near and between what it has.
     """
-    noise = rng.standard_normal((count, features.shape[1]))
-    values, vectors = np.linalg.eigh((features.T @ features).astype(np.float64))
-    roots = np.maximum(values, 1e-12 * values[-1]) ** -0.25 if values[-1] > 0 else 1 + 0 * values
-    noise[::2] = (noise[::2] @ vectors * roots) @ vectors.T
+    noise = rng.standard_normal((count, len(whitening)))
+    noise[::2] = noise[::2] @ whitening
     noise /= np.linalg.norm(noise, axis=1, keepdims=True)
     if own is None or not len(own):
         return noise
     first, second = rng.integers(0, len(own), (2, count))
     third = count // 3
-    noise[:third] += own[first[:third]]
+    noise[:third] = own[first[:third]] + _NOISE * noise[:third]
     signs = rng.choice([-1.0, 1.0], (third, 1))
     noise[third : 2 * third] = own[first[:third]] + signs * own[second[:third]]
     return np.concatenate([noise, own])

@@ -3,15 +3,29 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from cvxnn.experiments import student, student_images, worked_example
+from cvxnn.experiments import (
+    cifar_binary,
+    low_rank,
+    regularisation_path,
+    student,
+    student_explode,
+    student_images,
+    toy_descent,
+    worked_example,
+)
 from cvxnn.experiments.figures import require_matplotlib
 from cvxnn.experiments.result import Result, Table
 
 EXPERIMENTS: dict[str, Callable[[bool, int, Path], Result]] = {
     worked_example.NAME: worked_example.run,
+    toy_descent.NAME: toy_descent.run,
+    cifar_binary.NAME: cifar_binary.run,
     student.FIRST.name: student.first,
     student.SECOND.name: student.second,
     student_images.NAME: student_images.run,
+    student_explode.NAME: student_explode.run,
+    regularisation_path.NAME: regularisation_path.run,
+    low_rank.NAME: low_rank.run,
 }
 """Name and function (full, seed, folder) of each."""
 

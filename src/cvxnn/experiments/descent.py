@@ -1,5 +1,6 @@
 """The non-convex rival: stochastic gradient descent on a two-layer ReLU network, in NumPy."""
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -34,6 +35,8 @@ class Descent:
 
     steps: NDArray[np.int64]
     """(k,), the steps at which the curves were recorded; the first is 0."""
+    seconds: Floats
+    """(k,), of wall time until then, for all starts together."""
     objective: Floats
     """(starts, k), mean loss + alpha/2 * (sum of squared weights); not finite once diverged."""
     watched: Floats
@@ -73,13 +76,15 @@ def descend(
     rng: np.random.Generator,
     spread: float = 1.0,
     batch: int | None = None,
+    cool: float = 1.0,
     watch: Watch | None = None,
 ) -> Descent:
     """Minimise mean of (f(x_i) - y_i)^2 / 2 + alpha/2 * (|W|^2 + |a|^2), f(x) = max(0, x'W') a.
 
     All starts run side by side on X (n, d) and y (n,), from normal weights of deviation `spread`;
     those that diverge are kept. Every step draws a `batch` of samples without replacement; None
-    takes all, which is plain gradient descent.
+    takes all, which is plain gradient descent. The step size falls geometrically, in the end to
+    `cool` times what it was: batches keep descent with a fixed one away from the optimum.
 
     >>> rng = np.random.default_rng(0)
     >>> X, y = np.array([[1.0], [-1.0]]), np.array([1.0, 1.0])
@@ -90,14 +95,19 @@ def descend(
     due = np.unique(np.append(0, np.geomspace(1, steps, POINTS).astype(np.int64)))
     objectives: list[Floats] = []
     watched: list[Floats] = []
+    seconds: list[float] = []
     first = start(rng, starts, width, X.shape[1], spread)
+    sizes = step_size * cool ** (np.arange(steps) / steps)
+    began = time.perf_counter()
     with np.errstate(over="ignore", invalid="ignore"):  # divergence is a result, not an error
-        for step, weights in enumerate(_walk(X, y, alpha, first, steps, step_size, batch, rng)):
+        for step, weights in enumerate(_walk(X, y, alpha, first, sizes, batch, rng)):
             if step == due[len(objectives)]:
+                seconds.append(time.perf_counter() - began)
                 objectives.append(objective(X, y, alpha, weights))
                 watched += [] if watch is None else [watch(weights)]
     return Descent(
         steps=due,
+        seconds=np.array(seconds),
         objective=np.stack(objectives, axis=1),
         watched=np.stack(watched, axis=1) if watched else np.empty((starts, 0)),
         weights=weights,
@@ -141,13 +151,12 @@ def _walk(
     y: Floats,
     alpha: float,
     weights: Weights,
-    steps: int,
-    size: float,
+    sizes: Floats,
     batch: int | None,
     rng: np.random.Generator,
 ) -> Iterator[Weights]:
     yield weights
-    for _ in range(steps):
+    for size in sizes:
         rows = slice(None) if batch is None else rng.permutation(len(X))[:batch]
         weights = _step(X[rows], y[rows], alpha, weights, size)
         yield weights

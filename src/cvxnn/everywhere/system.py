@@ -1,0 +1,134 @@
+"""The Newton system of all neurons, solved in the samples' outputs by conjugate gradients."""
+
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
+
+from cvxnn.everywhere.neurons import Floats, Training
+
+Single = NDArray[np.float32]
+
+_RTOL = 1e-5
+"""Share of the system's norm that may be left."""
+_STEPS = 200
+_MOST = 4000
+"""Samples beyond which no matrix of their pairs is made."""
+
+
+class System:
+    """min over z, b of sum_j (z_j' B_j z_j / 2 + g_j' z_j) + h' b + |J z + C b|^2 / 2.
+
+    J z = sum_j f_j o (X z_j). With e = J z + C b the optimum solves C' e = -h and
+    (I + J B^-1 J') e = C b - J B^-1 g: n unknowns, however many neurons. Conjugate gradients are
+    preconditioned by the matrix in which every inverse block is e_j u_j u_j' + c_j (I - u_j u_j'),
+    u_j the neuron's direction: it costs d times less to form. The constraint is kept by projection
+    [Gould2001]. Products are in single precision.
+    """
+
+    def __init__(
+        self, training: Training, unit: Floats, inverse: Floats, factors: Floats, columns: Floats
+    ) -> None:
+        self.training, self.unit, self.inverse = training, unit, inverse
+        self.features = training.single
+        self.blocks = inverse.astype(np.float32)
+        self.factors, self.columns = factors.astype(np.float32), columns.astype(np.float32)
+
+    def __call__(self, change: Single) -> Single:
+        """Return (I + J B^-1 J') e for e (n,)."""
+        pulled = self._back(change)
+        moved: Single = (self.blocks @ pulled[:, :, None])[:, :, 0]
+        return np.asarray(change + self._forward(moved))
+
+    def solve(self, gradient: Floats, free_gradient: Floats) -> tuple[Floats, Floats]:
+        """Return z (k, d) and b (q,) for g (k, d) and h (q,)."""
+        first = (self.inverse @ gradient[:, :, None])[:, :, 0]
+        scale = float(np.abs(first).max()) or 1.0
+        gap = self._forward((first / scale).astype(np.float32))
+        change, free = self._change(-gap, -(free_gradient / scale).astype(np.float32))
+        pulled = self._back(change)
+        move = -(first + scale * (self.inverse @ pulled[:, :, None].astype(np.float64))[:, :, 0])
+        return move, scale * free.astype(np.float64)
+
+    def _change(self, right: Single, total: Single) -> tuple[Single, Single]:
+        """Return e and b with (I + J B^-1 J') e - C b = `right` and C' e = `total`."""
+        near, columns = self._precondition, self.columns
+        spread = near(columns)
+        inner = np.linalg.pinv(columns.T @ spread, rtol=1e-6, hermitian=True)
+
+        def project(r: Single) -> tuple[Single, Single]:
+            ahead = near(r)
+            shares = inner @ (columns.T @ ahead)
+            return ahead - spread @ shares, shares
+
+        whole = near(right)
+        size = float(right @ whole)
+        change = whole + spread @ (inner @ (total - columns.T @ whole))
+        rest = right - self(change)
+        ahead, shares = project(rest)
+        toward, left = ahead, float(rest @ ahead)
+        for _ in range(_STEPS):
+            if not left > _RTOL**2 * size:
+                break
+            image = self(toward)
+            step = left / float(toward @ image)
+            change, rest = change + step * toward, rest - step * image
+            ahead, shares = project(rest)
+            before, left = left, float(rest @ ahead)
+            toward = ahead + left / before * toward
+        return change, -shares
+
+    def _back(self, change: Single) -> Single:
+        return np.asarray(((self.features * change[:, None]).T @ self.factors).T)
+
+    def _forward(self, weights: Single) -> Single:
+        return np.asarray(np.einsum("ij,ij->i", self.factors, self.features @ weights.T))
+
+    @cached_property
+    def _precondition(self) -> "_Inverse":
+        return _Inverse(self._model())
+
+    def _model(self) -> Single | None:
+        """Return (n, n), the matrix with inverse blocks that are round but for the neuron."""
+        kernel = self.training.kernel
+        if kernel is None:
+            return None
+        d = self.unit.shape[1]
+        along = np.einsum("ka,kab,kb->k", self.unit, self.inverse, self.unit)
+        across = (np.trace(self.inverse, axis1=1, axis2=2) - along) / max(d - 1, 1)
+        products = self.factors * (self.features @ self.unit.T.astype(np.float32))
+        rounds = self.factors * np.sqrt(np.maximum(across, 0)).astype(np.float32)
+        lines = products * np.sqrt(np.maximum(along - across, 0)).astype(np.float32)
+        model: Single = rounds @ rounds.T
+        model *= kernel
+        model += lines @ lines.T
+        diagonal = np.einsum("ii->i", model)
+        diagonal += 1
+        return model
+
+
+class _Inverse:
+    """The inverse of a positive definite matrix, or nothing done where there is none."""
+
+    def __init__(self, matrix: Single | None) -> None:
+        self.factor = None if matrix is None else _cholesky(matrix)
+
+    def __call__(self, right: Single) -> Single:
+        if self.factor is None:
+            return right
+        return np.asarray(cho_solve(self.factor, right, check_finite=False))
+
+
+def _cholesky(matrix: Single) -> tuple[Single, bool]:
+    """Return a factor, of a larger matrix where rounding takes this one's definiteness."""
+    diagonal = np.einsum("ii->i", matrix)
+    mean = float(diagonal.mean())
+    for more in (1e-6, 1e-4, 1e-2):
+        diagonal += more * mean
+        try:
+            factor: tuple[Single, bool] = cho_factor(matrix, check_finite=False, lower=True)
+        except LinAlgError:
+            continue
+        return factor
+    return np.diag(np.sqrt(diagonal)), True
