@@ -158,7 +158,10 @@ def test_weights_must_be_weights(
         ({"n_gates": 2.5}, "n_gates is 2.5"),
         ({"architecture": "transformer"}, "'transformer'; expected one of 'gated', 'relu'"),
         ({"loss": "zero_one"}, "loss is 'zero_one'; expected one of"),
-        ({"gates": "all"}, "gates is 'all'; expected 'grow', 'sample', 'enumerate' or an array"),
+        (
+            {"gates": "all"},
+            "gates is 'all'; expected 'auto', 'grow', 'sample', 'enumerate' or an array",
+        ),
         ({"gates": None}, r"generators have shape \(\)"),
         ({"gates": 5}, r"generators have shape \(\)"),
         ({"gates": np.ones(4)}, r"generators have shape \(4,\); expected \(p, 4\)"),

@@ -110,7 +110,7 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             {name: to_numpy(value) for name, value in trained.network.parameters().items()}
         )
         self.certificate_, self.solution_ = trained.certificate, trained.solution
-        given = training.grows(architecture, self.gates)
+        given = training.grows(architecture, self._choice(architecture, target.shape[1]))
         self.generators_ = self.network_.rules if given else problem.gates.generators
         self.dual_, self.proof_ = samples.spread(to_numpy(trained.dual)), trained.proof
         self.n_iter_ = max(1, trained.solution.iterations)
@@ -124,7 +124,7 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         """Return the problem at alpha = 1, over all networks or on gates, and its solver."""
         loss = self._loss(target.shape[1])
         words = {"intercept": self.fit_intercept, "skip": self.skip}
-        if training.grows(architecture, self.gates):
+        if training.grows(architecture, self._choice(architecture, target.shape[1])):
             problem = training.open_problem_of(architecture, X, target, weights, loss, **words)
             return problem, training.grower(self.solver, seed)
         gates, scope = self._gates(architecture, X, seed)
@@ -135,7 +135,7 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     def _require_memory(self, architecture: Architecture, X: Any, outputs: int) -> None:
         gates = self._gate_count()
-        if training.grows(architecture, self.gates):
+        if training.grows(architecture, self._choice(architecture, outputs)):
             memory.require(memory.of_growth(X.shape[0], X.shape[1] + 1))
         else:
             training.require_memory(architecture, X, gates, outputs, self.solver)
@@ -161,6 +161,9 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         return (
             int(self.n_gates) if isinstance(self.gates, str) else np.atleast_1d(self.gates).shape[0]
         )
+
+    def _choice(self, architecture: Architecture, outputs: int) -> Any:
+        return training.chosen(architecture, self.gates, self.solver, self._loss(outputs))
 
     def _gates(self, architecture: Architecture, X: Array, seed: int) -> Any:
         sampled = isinstance(self.gates, str) and self.gates != "enumerate"

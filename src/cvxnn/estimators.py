@@ -42,11 +42,12 @@ class ConvexRegressor(RegressorMixin, ConvexNetworkBase):
     loss : str or SampleLoss, default="squared"
         "squared" (half the squared error), "huber", "quantile", or an object such as
         `Quantile(0.9)`.
-    gates : "sample", "grow", "enumerate" or array (p, d) or (p, d + 1), default="sample"
+    gates : "auto", "grow", "sample", "enumerate" or array (p, d) or (p, d + 1), default="sample"
         "grow" trains over all ReLU networks of any width, adding neurons while one is found that
-        helps; for gated networks, whose gates are fixed, it means "sample". The others fix the
-        activation patterns: Gaussian gates, every pattern of the data, or your own generators,
-        whose last column belongs to the bias if there is one.
+        helps. The others fix the activation patterns: Gaussian gates, every pattern of the data, or
+        your own generators, whose last column belongs to the bias if there is one. "auto" is
+        "grow" for ReLU networks with a smooth loss, unless a solver for given gates is named, and
+        "sample" else.
     n_gates : int, default=256
         Number of Gaussian gates drawn; equal patterns are kept once.
     solver : str or Solver, default="auto"

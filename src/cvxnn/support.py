@@ -33,6 +33,8 @@ EXPLAINED = 1e-6
 """Relative distance from the fit up to which atoms make it up."""
 _SAME = 1e-6
 """Unit directions this close are one."""
+_NOTHING = 1e-9
+"""Share of all sizes below which one is rounding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +126,7 @@ def independent(free: Free, atoms: Floats, sizes: Floats, tol: float) -> Floats:
         if int((spectrum > floor).sum()) == len(used):
             # each step rounds; the sizes that are left are determined anew
             sizes[used] = np.maximum(np.linalg.lstsq(rows[:, used], target)[0], 0.0)
+            sizes[sizes < _NOTHING * sizes.sum()] = 0.0
             break
         move = right[-1] if right[-1].sum() >= 0 else -right[-1]
         falls = move > 1e-12

@@ -55,7 +55,7 @@ LOSSES: dict[str, SampleLoss] = {
 SOLVERS: dict[str, Solver] = {
     solver.name: solver for solver in (FISTA(), ADMM(), WorkingSet(), Reference())
 }
-GATES = ("grow", "sample", "enumerate")
+GATES = ("auto", "grow", "sample", "enumerate")
 _TINY = 150_000
 """Entries of the dense lift up to which an interior point method is the quickest."""
 
@@ -85,16 +85,17 @@ def gates_of(
 ) -> tuple[Gates, Scope]:
     """Return the gates that a user asked for, and what a bound over them speaks of.
 
-    `choice` is "sample", "enumerate" or an array of generators (p, d), d counting the bias; "grow"
-    is "sample" where gates are fixed. Only a ReLU program on all patterns with one output speaks
-    of all networks.
+    `choice` is "sample", "enumerate" or an array of generators (p, d), d counting the bias; "auto"
+    and "grow" are "sample" where gates are fixed. Only a ReLU program on all patterns with one
+    output speaks of all networks.
     """
     features = architecture.features(X)
     if not isinstance(choice, str):
         return distinct_or_all(from_generators(features, choice)), Scope.GIVEN_GATES
     if choice not in GATES:
         raise ValueError(
-            f"gates is {choice!r}; expected 'grow', 'sample', 'enumerate' or an array of generators"
+            f"gates is {choice!r}; expected 'auto', 'grow', 'sample', 'enumerate' or an array of "
+            "generators"
         )
     if choice != "enumerate":
         return gaussian(features, n_gates, rng), Scope.GIVEN_GATES
@@ -170,6 +171,17 @@ def solver_for(program: Program, choice: str | Solver) -> Solver:
     if smooth:
         return FISTA()
     return ADMM() if program.constraint is None else WorkingSet()
+
+
+def chosen(
+    architecture: Architecture, gates: str | Array, solver: str | Solver, loss: SampleLoss
+) -> str | Array:
+    """Return what "auto" stands for: "grow" for ReLU networks where growth can, else "sample"."""
+    if not (isinstance(gates, str) and gates == "auto"):
+        return gates
+    own = isinstance(solver, str) and solver == "auto"
+    can = own and architecture.name == "relu" and math.isfinite(loss.smoothness)
+    return "grow" if can else "sample"
 
 
 def grows(architecture: Architecture, gates: str | Array) -> bool:

@@ -10,7 +10,7 @@ from scipy.optimize import minimize
 
 Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
 
-HALVINGS = ((1000, 40), (100, 120), (10, 300))
+HALVINGS = ((1000, 12), (40, 60), (6, 150))
 """How many of the networks go on, the best ones, and for how many steps."""
 RATE = 0.1
 
@@ -120,7 +120,7 @@ def finished(task: Task, net: Many) -> Many:
 
 
 def best_of(task: Task, rng: np.random.Generator, width: int = 8) -> tuple[float, Many]:
-    """The best of a thousand restarts and its objective; the three best are finished."""
+    """The best of a thousand restarts and its objective; the two best are finished."""
     light = task._replace(
         X=task.X.astype(np.float32),
         y=task.y.astype(np.float32),
@@ -131,7 +131,7 @@ def best_of(task: Task, rng: np.random.Generator, width: int = 8) -> tuple[float
     for count, number in HALVINGS:
         nets = nets.take(np.argsort(slopes(light, nets)[0])[:count])
         nets = steps(light, nets, number)
-    order = np.argsort(slopes(light, nets)[0])[:3]
+    order = np.argsort(slopes(light, nets)[0])[:2]
     nets = Many(*(part.astype(np.float64) for part in nets))
     ends = [finished(task, nets.take([k])) for k in order]
     values = [float(objectives(task, end)[0]) for end in ends]
@@ -144,14 +144,17 @@ def outputs(task: Task, net: Many) -> Floats:
     return np.asarray(hidden @ net.a[0] + net.b[0])
 
 
-def ascent(X: Floats, v: Floats, rng: np.random.Generator, starts: int = 200) -> float:
-    """The largest |v'(Xu)_+| over unit u that fixed-point steps u = X'D v / |X'D v| come upon."""
-    best = 0.0
-    for sign in (1.0, -1.0):
+def ascent(
+    X: Floats, v: Floats, rng: np.random.Generator, starts: int = 200
+) -> tuple[float, float]:
+    """The largest v'(Xu)_+ over unit u that fixed-point steps come upon, and that of -v."""
+    best = [0.0, 0.0]
+    for k, signed in enumerate((v, -v)):
         u = rng.standard_normal((X.shape[1], starts))
         for _ in range(60):
             u = u / np.maximum(np.linalg.norm(u, axis=0), 1e-300)
             hidden = X @ u
-            best = max(best, float((sign * v @ np.maximum(hidden, 0)).max()))
-            u = 0.3 * u * np.linalg.norm(X.T @ v) + X.T @ ((hidden > 0) * (sign * v)[:, None])
-    return best
+            best[k] = max(best[k], float((signed @ np.maximum(hidden, 0)).max()))
+            pull = X.T @ ((hidden > 0) * signed[:, None])
+            u = 0.3 * np.linalg.norm(pull, axis=0) * u + pull
+    return best[0], best[1]

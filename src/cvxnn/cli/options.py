@@ -25,6 +25,7 @@ class Kind(StrEnum):
 class GateSource(StrEnum):
     """Where gates come from."""
 
+    AUTO = "auto"
     SAMPLE = "sample"
     GROW = "grow"
     ENUMERATE = "enumerate"
@@ -128,10 +129,10 @@ Gates = Annotated[
         "Training",
         "--gates",
         metavar="HOW",
-        help="sample, enumerate for every pattern, or grow for all networks.",
+        help="auto, grow for all networks, sample, or enumerate for every pattern.",
     ),
 ]
-GateCount = Annotated[int, _of("Training", "--n-gates", metavar="N", help="How many to draw.")]
+GateCount = Annotated[int, _of("Training", "--n-gates", metavar="N", help="How many to sample.")]
 Solver = Annotated[
     SolverName,
     _of(
@@ -156,7 +157,7 @@ MaxTime = Annotated[
 ]
 ProofTime = Annotated[
     float,
-    _of("Training", "--proof-time", metavar="SECONDS", help="For the proof after --gates grow."),
+    _of("Training", "--proof-time", metavar="SECONDS", help="For the proof over all networks."),
 ]
 MaxIter = Annotated[int, _of("Training", "--max-iter", metavar="N", help="Steps of the solver.")]
 

@@ -79,7 +79,7 @@ def prove(
     began = time.perf_counter()
     case = _Case(training, row_space(training.features), interior, rng)
     given = None if dual is None else case.admissible(dual)
-    if few_patterns(case.space.features, len(case.space.turn)):
+    if few_patterns(case.space.features, len(case.space.turn), seconds):
         chosen, kind = case.enumerated(given), "enumeration"
     else:
         chosen, kind = case.searched(given, objective, tol, began + seconds)

@@ -3,28 +3,40 @@
 import numpy as np
 
 from cvxnn.everywhere.neurons import Floats
+from cvxnn.everywhere.price import price
+from cvxnn.gates.base import Masks
 from cvxnn.gates.enumerate import cover_count, enumerate_patterns
+from cvxnn.maps import row_blocks
 from cvxnn.projection import project_onto_cone
 
 WORK = 2e7
 """Most (pattern, row) pairs that are enumerated."""
-RANK = 3
+RANK = 6
 """Highest rank at which patterns are enumerated."""
+_QUICK, _PACE = 3, 2e6
+"""Rank up to which that is always worth it; pairs beyond that a second of budget buys."""
+_ENOUGH = 1e-7
+"""Relative excess over a value that is attained which is left in the bound."""
+_ROUNDS, _EVERY = 400, 10
 _THIN = 1e-9
 """Cells thinner than this, in radians, may be missing; so far is every u from one that is not."""
 
 
-def few_patterns(features: Floats, rank: int) -> bool:
-    """Tell whether all patterns of the rows (n, d) can be gone through."""
+def few_patterns(features: Floats, rank: int, seconds: float = np.inf) -> bool:
+    """Tell whether all patterns of the rows (n, d) can be gone through, in about that time."""
     rows = int(np.any(features != 0, axis=1).sum())
-    return rank <= RANK and cover_count(rows, rank) * max(rows, 1) <= WORK
+    if rank > RANK:
+        return False
+    pairs = cover_count(rows, rank) * max(rows, 1)
+    return pairs <= (WORK if rank <= _QUICK else min(WORK, _PACE * seconds))
 
 
 def pattern_gauge(features: Floats, dual: Floats, alpha: float) -> float:
     """Return an upper bound on max over |u| <= 1 of |V'(Xu)_+| / alpha, V = `dual` (n, c).
 
-    On the cone of a pattern D every g'u with g = X'D v is at most the length of g's projection;
-    with one output that is attained. Patterns are taken by falling |X'D V| until it decides.
+    On the cone of a pattern D every g'u with g = X'D v is at most |g + X'(2D - I) m| for any
+    m >= 0, and at most the length of g's projection; with one output that is attained. All patterns
+    get better m at once until they are below a value that pricing attains; the last are projected.
 
     >>> X, v = np.array([[1.0, 0.0], [0.0, 2.0]]), np.array([[1.0], [1.0]])
     >>> round(pattern_gauge(X, v, alpha=1.0) ** 2, 6)
@@ -38,9 +50,13 @@ def pattern_gauge(features: Floats, dual: Floats, alpha: float) -> float:
     pulls = np.stack([(masks * column) @ rows for column in weights.T], axis=2)
     lengths = np.linalg.norm(pulls, axis=1)
     rough = np.linalg.norm(lengths, axis=1)
-    settled = 0.0
+    found = price(rows, weights, np.random.default_rng(0), starts=200, steps=40)
+    settled = float(found.values[0]) * (1 - _ENOUGH)
+    if weights.shape[1] == 1:
+        rough = _shortened(rows, masks, pulls[:, :, 0], settled * (1 + _ENOUGH))
     for k in np.argsort(-rough):
-        if rough[k] <= settled:
+        if rough[k] <= settled * (1 + _ENOUGH):
+            settled = max(settled, float(rough[k]))
             break
         cone = np.where(masks[k], 1.0, -1.0)[:, None] * rows
         both = project_onto_cone(cone, np.concatenate([pulls[k], -pulls[k]], axis=1))
@@ -48,3 +64,44 @@ def pattern_gauge(features: Floats, dual: Floats, alpha: float) -> float:
         settled = max(settled, float(np.linalg.norm(np.minimum(near, lengths[k]))))
     missed = _THIN * float((np.linalg.norm(rows, axis=1) * np.linalg.norm(weights, axis=1)).sum())
     return (settled + missed) / alpha
+
+
+def _shortened(rows: Floats, masks: Masks, pulls: Floats, enough: float) -> Floats:
+    """Return bounds (p,) on |g'u| over the patterns' cones, g = `pulls` (p, d), of both signs.
+
+    By accelerated projected gradient on m >= 0 for all patterns above `enough` at once; those that
+    fall below it are done.
+    """
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    step = 1 / float(np.linalg.norm(unit, 2)) ** 2
+    bounds = np.linalg.norm(pulls, axis=1)
+    above = np.flatnonzero(bounds > enough)
+    worst = np.where(bounds > enough, 0.0, bounds)
+    for some in row_blocks(len(above), len(rows)):
+        for sign in (1.0, -1.0):
+            left = above[some]
+            least = _descended(unit, masks[left], sign * pulls[left], step, enough)
+            worst[left] = np.maximum(worst[left], least)
+    return worst
+
+
+def _descended(unit: Floats, masks: Masks, pulls: Floats, step: float, enough: float) -> Floats:
+    sides = np.where(masks, 1.0, -1.0)
+    least, left = np.linalg.norm(pulls, axis=1), np.arange(len(pulls))
+    point = ahead = np.zeros_like(sides)
+    momentum = 1.0
+    for count in range(1, _ROUNDS + 1):
+        slope = sides * ((pulls + (sides * ahead) @ unit) @ unit.T)
+        following = np.maximum(ahead - step * slope, 0.0)
+        rise = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
+        ahead = np.maximum(following + (momentum - 1) / rise * (following - point), 0.0)
+        point, momentum = following, rise
+        if count % _EVERY == 0:
+            reached = np.linalg.norm(pulls + (sides * point) @ unit, axis=1)
+            least[left] = np.minimum(least[left], reached)
+            kept = least[left] > enough
+            left, sides, pulls = left[kept], sides[kept], pulls[kept]
+            point, ahead = point[kept], ahead[kept]
+            if not len(left):
+                break
+    return least

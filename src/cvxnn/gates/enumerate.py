@@ -12,7 +12,7 @@ from cvxnn.gates.base import BLOCK_BYTES, Floats, Gates, Masks, host_features, p
 
 Method = Literal["auto", "rays", "incremental"]
 
-RAY_WORK = 4_000_000
+RAY_WORK = 5_000_000
 """Up to so many (ray, cell) pairs the rays are quicker than the incremental search, in any rank."""
 
 COMFORT = 1e-6
