@@ -28,13 +28,11 @@ _TOL = 1e-10
 """Relative gap of the solve; what is left of it, Newton's method takes away."""
 _STEPS = 20
 _OPEN = 1e-11
-"""Relative size of singular values that are rounding."""
+"""Relative size of singular values, and of neurons, that is rounding."""
 EXPLAINED = 1e-6
 """Relative distance from the fit up to which atoms make it up."""
 _SAME = 1e-6
 """Unit directions this close are one."""
-_NOTHING = 1e-9
-"""Share of all sizes below which one is rounding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +124,7 @@ def independent(free: Free, atoms: Floats, sizes: Floats, tol: float) -> Floats:
         if int((spectrum > floor).sum()) == len(used):
             # each step rounds; the sizes that are left are determined anew
             sizes[used] = np.maximum(np.linalg.lstsq(rows[:, used], target)[0], 0.0)
-            sizes[sizes < _NOTHING * sizes.sum()] = 0.0
+            sizes[sizes < _OPEN * sizes.sum()] = 0.0
             break
         move = right[-1] if right[-1].sum() >= 0 else -right[-1]
         falls = move > 1e-12

@@ -87,7 +87,8 @@ def _shortened(rows: Floats, masks: Masks, pulls: Floats, enough: float) -> Floa
 
 def _descended(unit: Floats, masks: Masks, pulls: Floats, step: float, enough: float) -> Floats:
     sides = np.where(masks, 1.0, -1.0)
-    least, left = np.linalg.norm(pulls, axis=1), np.arange(len(pulls))
+    least: Floats = np.linalg.norm(pulls, axis=1)
+    left = np.arange(len(pulls))
     point = ahead = np.zeros_like(sides)
     momentum = 1.0
     for count in range(1, _ROUNDS + 1):
