@@ -26,11 +26,13 @@ WEIGHTS = RNG.integers(1, 4, 20).astype(float)
 
 def regressor(**options: Any) -> ConvexRegressor:
     settings = {"architecture": "gated", "alpha": 0.02, "n_gates": 12, "random_state": 0}
+    settings |= {"gates": "sample"}
     return ConvexRegressor(**settings | options)
 
 
 def classifier(**options: Any) -> ConvexClassifier:
     settings = {"architecture": "gated", "alpha": 0.02, "n_gates": 12, "random_state": 0}
+    settings |= {"gates": "sample"}
     return ConvexClassifier(**settings | options)
 
 

@@ -11,9 +11,9 @@ from cvxnn import ConvexClassifier, ConvexRegressor
 # one default estimator each way, and one at a fixed strength: validation multiplies the time
 ESTIMATORS = {
     "regressor-gated": ConvexRegressor("gated", n_gates=16),
-    "regressor-relu": ConvexRegressor("relu", n_gates=16, alpha=0.01),
+    "regressor-relu": ConvexRegressor("relu", gates="sample", n_gates=16, alpha=0.01),
     "classifier-gated": ConvexClassifier("gated", n_gates=16, alpha=0.01),
-    "classifier-relu": ConvexClassifier("relu", n_gates=16, alpha=0.01),
+    "classifier-relu": ConvexClassifier("relu", gates="sample", n_gates=16, alpha=0.01),
 }
 LEAST = {"regressor": 60, "classifier": 65}
 

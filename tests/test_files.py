@@ -48,7 +48,7 @@ MODELS = {
     "all patterns": (ConvexRegressor(gates="enumerate", **FEW), X[:8, :2], Y[:8, 0]),
     "own gates": (ConvexRegressor("gated", gates=RNG.normal(size=(5, 4)), **FEW), X, Y[:, 0]),
     "searched": (ConvexRegressor("gated", **FEW | {"alpha": "auto"}), X, Y[:, 0]),
-    "classifier": (ConvexClassifier("relu", **FEW), X, LABELS == "low"),
+    "classifier": (ConvexClassifier("relu", gates="sample", **FEW), X, LABELS == "low"),
     "classes": (ConvexClassifier("gated", class_weight="balanced", **FEW), X, LABELS),
     "whole numbers": (
         ConvexClassifier("gated", class_weight={3: 1.0, 7: 2.5}, **FEW),
@@ -92,7 +92,8 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("files") / "model.cvxnn"
-    save(make_pipeline(StandardScaler(), ConvexClassifier("relu", **FEW)).fit(X, LABELS), path)
+    last = ConvexClassifier("relu", gates="sample", **FEW)
+    save(make_pipeline(StandardScaler(), last).fit(X, LABELS), path)
     return path.read_bytes()
 
 

@@ -29,7 +29,8 @@ def fit(n, d, p, rounds):
     X = rng.standard_normal((n, d)).astype(dtype)
     y = rng.standard_normal((n, c)) if c > 1 else rng.standard_normal(n)
     before = resident("VmRSS")
-    ConvexRegressor(kind, alpha=0.02, n_gates=p, max_iter=rounds, random_state=0).fit(X, y)
+    words = dict(gates="sample", n_gates=p, max_iter=rounds, random_state=0)
+    ConvexRegressor(kind, alpha=0.02, **words).fit(X, y)
     return resident("VmHWM") - before
 
 

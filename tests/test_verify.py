@@ -105,7 +105,8 @@ def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     path = tmp_path_factory.mktemp("verify") / f"{request.param}.cvxnn"
     alpha = {"gated": "0.12", "relu": "0.05"}[request.param]  # a tenth of alpha_max
     words = ["fit", DATA, "-o", str(path), "-a", request.param, "--alpha", alpha]
-    run = RUNNER.invoke(app, [*words, "--n-gates", "64", "--test-size", "0", "--quiet"])
+    words += ["--gates", "sample", "--n-gates", "64"]
+    run = RUNNER.invoke(app, [*words, "--test-size", "0", "--quiet"])
     assert run.exit_code == 0, run.output
     return path
 

@@ -218,7 +218,7 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     def _report(self) -> None:
         status, certificate = self.solution_.status, self.certificate_
-        if status is not Status.OPTIMAL:
+        if status not in (Status.OPTIMAL, Status.BEST_FOUND):
             warnings.warn(
                 f"{status.value} (relative gap {certificate.relative_gap:.1e} after "
                 f"{self.n_iter_} iterations of {self.solution_.solver}, tol {self.tol:.1e})",

@@ -42,7 +42,7 @@ class ConvexRegressor(RegressorMixin, ConvexNetworkBase):
     loss : str or SampleLoss, default="squared"
         "squared" (half the squared error), "huber", "quantile", or an object such as
         `Quantile(0.9)`.
-    gates : "auto", "grow", "sample", "enumerate" or array (p, d) or (p, d + 1), default="sample"
+    gates : "auto", "grow", "sample", "enumerate" or array (p, d) or (p, d + 1), default="auto"
         "grow" trains over all ReLU networks of any width, adding neurons while one is found that
         helps. The others fix the activation patterns: Gaussian gates, every pattern of the data, or
         your own generators, whose last column belongs to the bias if there is one. "auto" is
@@ -121,7 +121,7 @@ class ConvexRegressor(RegressorMixin, ConvexNetworkBase):
         *,
         alpha: float | str = "auto",
         loss: str | SampleLoss = "squared",
-        gates: str | Array = "sample",
+        gates: str | Array = "auto",
         n_gates: int = 256,
         solver: str | Solver = "auto",
         tol: float = 1e-4,
@@ -247,7 +247,7 @@ class ConvexClassifier(ClassifierMixin, ConvexNetworkBase):
         alpha: float | str = "auto",
         loss: str | SampleLoss = "logistic",
         class_weight: Any = None,
-        gates: str | Array = "sample",
+        gates: str | Array = "auto",
         n_gates: int = 256,
         solver: str | Solver = "auto",
         tol: float = 1e-4,

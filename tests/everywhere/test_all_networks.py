@@ -13,7 +13,6 @@ from cvxnn import ConvexClassifier, ConvexRegressor, ReLU, verify
 from cvxnn.certificate import Scope
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:nothing better was found"),
     pytest.mark.filterwarnings("ignore::cvxnn.errors.CertificateWarning"),  # some have no neurons
 ]
 

@@ -41,7 +41,6 @@ SYMMETRIC = [
 
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:nothing better was found"),
     pytest.mark.filterwarnings("ignore::cvxnn.errors.CertificateWarning"),  # some have no neurons
 ]
 

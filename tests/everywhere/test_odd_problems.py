@@ -23,7 +23,6 @@ from cvxnn.everywhere.search import replay, search
 from cvxnn.training import LOSSES, open_problem_of
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:nothing better was found"),
     pytest.mark.filterwarnings("ignore::cvxnn.errors.CertificateWarning"),  # some have no neurons
 ]
 

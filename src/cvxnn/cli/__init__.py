@@ -117,7 +117,7 @@ def fit(
     architecture: o.Architecture = o.Kind.RELU,
     loss: o.Loss = None,
     alpha: o.Alpha = "auto",
-    gates: o.Gates = o.GateSource.SAMPLE,
+    gates: o.Gates = o.GateSource.AUTO,
     n_gates: o.GateCount = 256,
     solver: o.Solver = o.SolverName.AUTO,
     tol: o.Tol = 1e-4,

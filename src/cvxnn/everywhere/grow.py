@@ -187,7 +187,7 @@ class Grow:
         self, training: Training, neurons: Neurons, rng: np.random.Generator, eager: int
     ) -> Priced:
         large = training.features.size > _LITTLE
-        eager = eager if large else min(eager, 4)
+        eager = min(eager, max(4, len(neurons.weights) // 8) if large else 4)
         features = training.single if large else training.features
         return price(
             features,
