@@ -126,7 +126,8 @@ def perceptron(data: Data, alpha: float, args: argparse.Namespace) -> Result:
     """Fit scikit-learn's network; its intercepts become weights of the column of ones."""
     begin = time.process_time()
     model = MLPRegressor(
-        (WIDTH,), alpha=alpha * len(data.y), max_iter=args.epochs, random_state=0, tol=0,
+        hidden_layer_sizes=(WIDTH,), alpha=alpha * len(data.y), max_iter=args.epochs,
+        random_state=0, tol=0,
         n_iter_no_change=args.epochs, batch_size=min(200, len(data.y)),
     ).fit(*data)  # fmt: skip
     seconds = time.process_time() - begin
@@ -216,7 +217,7 @@ def _estimate(model: ConvexRegressor, data: Data, alpha: float) -> float:
     scale = min(scale, float(residual @ data.y) / square)
     lower = (scale * residual @ data.y - scale**2 * square / 2) / len(data.y)
     upper = model.certificate_.upper
-    return (upper - lower) / upper
+    return max(0.0, (upper - lower) / upper)
 
 
 def _descended(data: Data, alpha: float, step: float, epochs: int) -> Iterator[Network]:
