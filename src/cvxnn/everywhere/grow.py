@@ -27,8 +27,9 @@ a multiple of the kink width."""
 _CLOSE, _EAGER = 1.5, 16
 """Largest price, in units of alpha, below which it takes that many times more starts to find what a
 network lacks."""
-_DRAWS, _CELLS, _LARGE = 4, 12, 200_000
-"""Searches before growth is done, cells climbed from in them, and entries of X that forbid that."""
+_DRAWS, _CELLS, _LARGE = 4, 120, 200_000
+"""Searches before growth is done, cells times features climbed from in them, and entries of X that
+forbid that."""
 _LITTLE = 3000
 """Entries of X up to which double precision costs nothing."""
 
@@ -205,7 +206,8 @@ class Grow:
         found = best_of([self._price(training, neurons, rng, _EAGER) for _ in range(_DRAWS)])
         if training.features.size > _LARGE:
             return found
-        return refine(training, training.dual(neurons), found, _CELLS)
+        cells = min(max(_CELLS // training.features.shape[1], 2), 12)
+        return refine(training, training.dual(neurons), found, cells)
 
 
 def pack(training: Training, neurons: Neurons) -> Iterate:
