@@ -13,8 +13,7 @@ Single = NDArray[np.float32]
 _RTOL = 1e-5
 """Share of the system's norm that may be left."""
 _STEPS = 200
-_MOST = 4000
-"""Samples beyond which no matrix of their pairs is made."""
+"""Steps of conjugate gradients, at most."""
 
 
 class System:
@@ -57,27 +56,27 @@ class System:
         spread = near(columns)
         inner = np.linalg.pinv(columns.T @ spread, rtol=1e-6, hermitian=True)
 
-        def project(r: Single) -> tuple[Single, Single]:
+        def project(r: Single) -> tuple[Single, Single, Single]:
+            """Return r without the columns' part, what is near it, and the part."""
             ahead = near(r)
             shares = inner @ (columns.T @ ahead)
-            return ahead - spread @ shares, shares
+            return r - columns @ shares, ahead - spread @ shares, shares
 
         whole = near(right)
         size = float(right @ whole)
         change = whole + spread @ (inner @ (total - columns.T @ whole))
-        rest = right - self(change)
-        ahead, shares = project(rest)
-        toward, left = ahead, float(rest @ ahead)
+        rest, ahead, shares = project(right - self(change))
+        free, toward, left = -shares, ahead, float(rest @ ahead)
         for _ in range(_STEPS):
             if not left > _RTOL**2 * size:
                 break
             image = self(toward)
             step = left / float(toward @ image)
-            change, rest = change + step * toward, rest - step * image
-            ahead, shares = project(rest)
-            before, left = left, float(rest @ ahead)
+            change = change + step * toward
+            rest, ahead, shares = project(rest - step * image)
+            free, before, left = free - shares, left, float(rest @ ahead)
             toward = ahead + left / before * toward
-        return change, -shares
+        return change, free
 
     def _back(self, change: Single) -> Single:
         return np.asarray(((self.features * change[:, None]).T @ self.factors).T)

@@ -1,0 +1,70 @@
+"""Newton's system against a dense solve, refined prices, and data with more columns than rows."""
+
+import numpy as np
+import pytest
+
+from cvxnn import ConvexRegressor, verify
+from cvxnn.everywhere import neurons
+from cvxnn.everywhere.neurons import Training
+from cvxnn.everywhere.polish import refine
+from cvxnn.everywhere.price import best_of, price
+from cvxnn.everywhere.system import System
+from cvxnn.functions import Squared, mean_loss
+
+
+def training_of(n: int, d: int, q: int, rng: np.random.Generator) -> Training:
+    X, y = rng.standard_normal((n, d)), rng.standard_normal((n, 1))
+    return Training(X, mean_loss(Squared(), y), rng.standard_normal((n, q)), 0.01)
+
+
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize(("n", "d", "k", "q"), [(40, 5, 12, 0), (40, 5, 3, 1), (15, 6, 9, 4)])
+def test_the_step_solves_the_dense_system(
+    n: int, d: int, k: int, q: int, paired: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(neurons, "MOST_PAIRED", 4000 if paired else 0)
+    rng = np.random.default_rng(n + k + q)
+    training = training_of(n, d, q, rng)
+    unit = rng.standard_normal((k, d))
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    roots = rng.standard_normal((k, d, d))
+    blocks = roots @ roots.transpose(0, 2, 1) / d + 0.3 * np.eye(d)
+    factors = rng.uniform(0, 1, (n, k)) * rng.choice([-1, 1], k)
+    g, h = rng.standard_normal((k, d)), rng.standard_normal(q)
+    system = System(training, unit, np.linalg.inv(blocks), factors, training.columns)
+    move, free = system.solve(g, h)
+    jacobian = [factors[:, j, None] * training.features for j in range(k)]
+    whole = np.column_stack([*jacobian, training.columns])
+    hessian = whole.T @ whole
+    for j in range(k):
+        part = slice(j * d, (j + 1) * d)
+        hessian[part, part] += blocks[j]
+    exact = np.linalg.solve(hessian, -np.concatenate([g.ravel(), h]))
+    found = np.concatenate([move.ravel(), free])
+    assert np.linalg.norm(found - exact) <= 1e-3 * np.linalg.norm(exact)
+
+
+def test_refined_prices_are_attained_and_no_lower() -> None:
+    rng = np.random.default_rng(0)
+    training = training_of(60, 6, 0, rng)
+    v = rng.standard_normal((60, 1))
+    found = best_of([price(training.features, v, rng, starts=20, steps=3) for _ in range(2)])
+    better = refine(training, v, found, 8)
+    assert float(better.values[0]) > float(found.values[0]) * (1 + 1e-6)
+    hidden = np.maximum(training.features @ better.directions.T, 0)
+    attained = (hidden.T @ v * better.outputs)[:, 0]
+    assert attained == pytest.approx(better.values, rel=1e-9)
+    assert np.linalg.norm(better.directions, axis=1) == pytest.approx(1)
+
+
+def test_more_columns_than_rows_are_a_rotation() -> None:
+    """The objective depends on X through X X' only."""
+    rng = np.random.default_rng(1)
+    narrow, y = rng.standard_normal((12, 4)), rng.standard_normal(12)
+    basis = np.linalg.qr(rng.standard_normal((200, 4)))[0]
+    words = {"architecture": "relu", "alpha": 0.05, "tol": 1e-6, "random_state": 0}
+    small = ConvexRegressor(**words).fit(narrow, y)
+    wide = ConvexRegressor(**words).fit(narrow @ basis.T, y)
+    assert wide.network_.weights_in.shape[1] == 201
+    assert wide.certificate_.upper == pytest.approx(small.certificate_.upper, rel=1e-6)
+    assert verify(wide, narrow @ basis.T, y)
