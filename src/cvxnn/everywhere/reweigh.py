@@ -14,13 +14,9 @@ def reweigh(training: Training, neurons: Neurons, caution: float = 0.0) -> Neuro
     With `caution` it is one step only, held near the sizes at hand: neurons that are nearly
     needless then stay for the descent to turn, which finds better networks.
     """
-    return drop(resize(training, neurons, neurons.sizes, caution))
-
-
-def drop(neurons: Neurons) -> Neurons:
-    """Return the neurons whose size is not zero up to rounding."""
-    sizes = neurons.sizes
-    return neurons.keep(sizes > 1e-10 * sizes.max(initial=0.0))
+    best = resize(training, neurons, neurons.sizes, caution)
+    sizes, least = best.sizes, 1e-15 * training.objective(best) / training.alpha
+    return best.keep(sizes > max(1e-10 * float(sizes.max(initial=0.0)), least))
 
 
 def resize(training: Training, neurons: Neurons, sizes: Floats, caution: float = 0.0) -> Neurons:
