@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxnn.everywhere.neurons import Floats, Neurons, Training
-from cvxnn.everywhere.system import System
+from cvxnn.everywhere.system import Inverse, System
 
 _DECREASE = 0.1
 """Share of the predicted decrease that a full or half step must attain."""
@@ -152,8 +152,9 @@ def _direction(smoothed: Smoothed, neurons: Neurons, ridge: float) -> tuple[Line
     products = training.features @ neurons.weights.T
     model = smoothed.model(neurons, products, training.columns @ neurons.free)
     band, flipped = model.band, np.zeros(len(neurons.weights), dtype=bool)
+    near = None
     for look in range(_LOOKS + 1):
-        move, free = _solve(training, neurons, model, band, ridge, flipped)
+        move, free, near = _solve(training, neurons, model, band, ridge, flipped, near)
         slope = float((model.gradient * move).sum() + model.free_gradient @ free)
         line = Line(smoothed, neurons, move, free)
         if line.descend(model.value, slope, (1.0, 0.5), _DECREASE) or look == _LOOKS:
@@ -196,11 +197,12 @@ def _solve(
     band: Floats,
     ridge: float,
     flipped: NDArray[np.bool_],
-) -> tuple[Floats, Floats]:
-    """Return the Newton step of the weights (k, d) and of the free coefficients (q,).
+    near: Inverse | None,
+) -> tuple[Floats, Floats, Inverse]:
+    """Return the Newton step of the weights (k, d), of the free coefficients (q,), and `near`.
 
     The blocks of the penalty and of the kinks are eliminated; what is left is a system in how the
-    samples' outputs change.
+    samples' outputs change, preconditioned by `near`, made here if not given.
     """
     sizes, diagonal = neurons.sizes, np.arange(neurons.weights.shape[1])
     unit, scale = neurons.weights / sizes[:, None], training.alpha / sizes
@@ -210,8 +212,8 @@ def _solve(
     root = np.sqrt(model.curvature)[:, None]
     factors = model.slopes * neurons.outputs[:, 0] * root
     inverse: Floats = np.linalg.inv(blocks).astype(np.float64, copy=False)
-    system = System(training, unit, inverse, factors, root * training.columns)
+    system = System(training, unit, inverse, factors, root * training.columns, near)
     move, free = system.solve(model.gradient, model.free_gradient)
     turned = (unit * (neurons.weights + move)).sum(axis=1) <= 0
     move[turned] = -neurons.weights[turned]
-    return move, free
+    return move, free, system.near

@@ -24,12 +24,12 @@ _PATIENCE = 20
 _CAUTION, _FADE = 1e-2, 0.3
 """How strongly sizes are held near their last values while the network still turns: at most, and as
 a multiple of the kink width."""
-_CLOSE, _EAGER = 1.5, 16
-"""Largest price, in units of alpha, below which it takes that many times more starts to find what a
-network lacks."""
-_DRAWS, _CELLS, _LARGE = 4, 120, 200_000
-"""Searches before growth is done, cells times features climbed from in them, and entries of X that
-forbid that."""
+_CLOSE = 1.5
+"""Largest price, in units of alpha, below which more starts are needed to find what is lacking."""
+_WIDE, _EACH = 1e7, 32
+"""Starts times entries of X, and starts for each neuron, of the search before growth is done."""
+_CELLS, _LARGE = 120, 200_000
+"""Cells times features climbed from in it, and entries of X that forbid that."""
 _LITTLE = 3000
 """Entries of X up to which double precision costs nothing."""
 
@@ -51,6 +51,14 @@ class State(NamedTuple):
     mark: tuple[int, float]
     """The round and the objective of the last gain worth the name."""
     done: bool
+
+
+class Effort(NamedTuple):
+    """How widely to price: options of `price`."""
+
+    starts: int
+    steps: int
+    narrow: bool
 
 
 @dataclass(frozen=True)
@@ -114,13 +122,15 @@ class Grow:
         objective, best = training.objective(neurons), state.best
         if objective < state.objective:
             best = neurons
-        found = self._price(training, neurons, rng, _EAGER if state.worst < _CLOSE else 1)
+        eager = state.eps > 0 and state.worst < _CLOSE
+        effort = self._eager(training, neurons) if eager else Effort(self.starts, 25, False)
+        found = self._price(training, neurons, rng, effort)
         worst = _excess(training, found)
         small = self.exact and affordable(training, best)
         if exact and small:
             best = neurons = polish(training, best, found, 1e-7)
             objective = training.objective(best)
-            found = self._price(training, neurons, rng, _EAGER)
+            found = self._price(training, neurons, rng, self._eager(training, neurons))
             worst = _excess(training, found)
         elif exact and worst < 1 + self.tol:
             found = self._search(training, neurons, rng)
@@ -130,8 +140,8 @@ class Grow:
             mark = (state.rounds, min(objective, mark[1]))
         done = exact and (worst < 1 + self.tol or state.rounds - mark[0] >= _PATIENCE)
         if not done:
-            neurons = enlarge(training, neurons, found, self.add)
-        settled = state.objective - objective < 3e-4 * abs(objective) and worst < 1.05
+            neurons = enlarge(training, neurons, found, self.add, self._worth(neurons))
+        settled = state.objective - objective < 4e-3 * abs(objective) and worst < 1.05
         eps = self._sharpen(state.eps, worst, settled)
         return State(
             neurons,
@@ -152,6 +162,10 @@ class Grow:
     def done(self, state: State) -> bool:
         """Tell whether no neuron was found that lowers the objective."""
         return state.done
+
+    def _worth(self, neurons: Neurons) -> float:
+        """Return the excess worth a neuron: a smaller one where neurons are few."""
+        return self.tol * min(max(len(neurons.weights) / 100, 0.2), 1.0)
 
     def _sharpen(self, eps: float, worst: float, settled: bool) -> float:
         if eps == 0:
@@ -185,26 +199,33 @@ class Grow:
         return _at_least(best, start.weights, np.full(len(alive), floor))
 
     def _price(
-        self, training: Training, neurons: Neurons, rng: np.random.Generator, eager: int
+        self, training: Training, neurons: Neurons, rng: np.random.Generator, effort: Effort
     ) -> Priced:
-        large = training.features.size > _LITTLE
-        eager = min(eager, max(4, len(neurons.weights) // 8) if large else 4)
-        features = training.single if large else training.features
+        features = training.features if _little(training) else training.single
         return price(
             features,
             training.dual(neurons).astype(features.dtype),
             rng,
-            starts=eager * self.starts,
-            steps=30,
+            **effort._asdict(),
             own=neurons.weights / neurons.sizes[:, None],
-            narrow=large and eager > 1,
             whitening=training.whitening,
         )
 
+    def _eager(self, training: Training, neurons: Neurons) -> Effort:
+        """Return what it takes to find what a network lacks: the more neurons, the more."""
+        if _little(training):
+            return Effort(4 * self.starts, 40, False)
+        return Effort(self.starts * min(max(len(neurons.weights) // 16, 2), 8), 40, True)
+
     def _search(self, training: Training, neurons: Neurons, rng: np.random.Generator) -> Priced:
-        """Price several times over, and climb from the best of what is found."""
-        found = best_of([self._price(training, neurons, rng, _EAGER) for _ in range(_DRAWS)])
-        if training.features.size > _LARGE:
+        """Price again, widely, and climb from the best of what is found."""
+        found = self._price(training, neurons, rng, self._eager(training, neurons))
+        if _excess(training, found) >= 1 + self.tol:
+            return found
+        starts = min(int(_WIDE / training.features.size), _EACH * len(neurons.weights))
+        wide = Effort(max(starts, self.starts), 50, False)
+        found = best_of([found, self._price(training, neurons, rng, wide)])
+        if _excess(training, found) >= 1 + self.tol or training.features.size > _LARGE:
             return found
         cells = min(max(_CELLS // training.features.shape[1], 2), 12)
         return refine(training, training.dual(neurons), found, cells)
@@ -225,6 +246,10 @@ def unpack(training: Training, iterate: Iterate) -> Neurons:
     weights = iterate.blocks[:, :d]
     own = weights if turn is None else weights @ turn
     return Neurons(own, iterate.blocks[:, d:], iterate.free)
+
+
+def _little(training: Training) -> bool:
+    return bool(training.features.size <= _LITTLE)
 
 
 def _excess(training: Training, found: Priced) -> float:
@@ -263,11 +288,16 @@ def merge(training: Training, neurons: Neurons) -> Neurons:
     return Neurons(weights, neurons.outputs[first], neurons.free)
 
 
-def enlarge(training: Training, neurons: Neurons, found: Priced, limit: int) -> Neurons:
-    """Add the most wanted candidates that are not alike, each at no less than a small size."""
+def enlarge(
+    training: Training, neurons: Neurons, found: Priced, limit: int, worth: float = 1e-3
+) -> Neurons:
+    """Add the most wanted candidates that are not alike, each at no less than a small size.
+
+    Their prices exceed alpha by a share of more than `worth`.
+    """
     chosen: list[int] = []
     for j in range(len(found.values)):
-        if found.values[j] <= training.alpha * (1 + 1e-3) or len(chosen) >= limit:
+        if found.values[j] <= training.alpha * (1 + worth) or len(chosen) >= limit:
             break
         near = found.directions[chosen] @ found.directions[j] > _ALIKE
         if not (near & (found.outputs[chosen] @ found.outputs[j] > _ALIKE)).any():

@@ -8,8 +8,11 @@ import numpy as np
 from cvxnn.arrays import Array, like, namespace, to_numpy
 from cvxnn.everywhere.neurons import whitening as spread
 
-_PERIOD, _FEWEST = 5, 128
+_PERIOD, _FEWEST = 8, 64
 """Steps after which the worse half of the candidates is dropped, and how many always stay."""
+_FIRST, _MEMORY, _REFUSED = 0.5, 0.85, 0.5
+"""First step, share of the course so far that is kept, and weight of the gradient of a point that
+was no better: mixed, the gradients on both sides of a kink point along it."""
 _NOISE = 0.3
 """Length of the noise that is added to a unit neuron."""
 
@@ -59,10 +62,10 @@ def price(
     else:
         directions, turned = drawn, None
     point = _unit(like(directions, features))
-    best, slope = point, 0 * point
+    best, course = point, 0 * point
     value = xp.full((point.shape[0],), -xp.inf, dtype=features.dtype) + 0 * point[:, 0]
     pull = turned if turned is not None else 0 * (point[:, :1] + dual[:1, :])
-    step = 0 * point[:, 0] + 1.0
+    step = 0 * point[:, 0] + _FIRST
     pulled = features * dual[:, :1]
     for count in range(1, steps + 1):
         fit = features @ point.T
@@ -75,14 +78,17 @@ def price(
         here = xp.sum(gradient * point, axis=1)
         better = here > value
         column = better[:, None]
-        best, slope = xp.where(column, point, best), xp.where(column, gradient, slope)
-        pull, value = xp.where(column, wish, pull), xp.where(better, here, value)
-        step = xp.where(better, xp.clip(1.3 * step, max=1.0), 0.4 * step)
-        point = _unit((1 - step)[:, None] * best + step[:, None] * _unit(slope))
+        best, pull = xp.where(column, point, best), xp.where(column, wish, pull)
+        value = xp.where(better, here, value)
+        weight = _REFUSED + (1 - _REFUSED) * xp.astype(column, features.dtype)
+        course = _MEMORY * course + weight * _unit(gradient)
+        if count > 1:
+            step = xp.where(better, xp.clip(1.3 * step, max=1.0), 0.5 * step)
+        point = _unit((1 - step)[:, None] * best + step[:, None] * _unit(course))
         if narrow and count % _PERIOD == 0 and point.shape[0] > _FEWEST:
             half = xp.argsort(-value)[: max(_FEWEST, point.shape[0] // 2)]
-            point, best, slope, pull, value, step = (
-                xp.take(x, half, axis=0) for x in (point, best, slope, pull, value, step)
+            point, best, course, pull, value, step = (
+                xp.take(x, half, axis=0) for x in (point, best, course, pull, value, step)
             )
             turned = None if turned is None else xp.take(turned, half, axis=0)
     order = xp.argsort(-value)

@@ -6,6 +6,11 @@ from numpy.typing import NDArray
 from cvxnn.everywhere.neurons import Floats, Neurons, Training
 
 _ROUNDS = 30
+_RIDGES: tuple[float, ...] = (1e-12, 1e-9, 1e-6, 1e-3)
+"""How strongly sizes are held where the quadratic model is too close to singular, in units of its
+mean curvature, from the least that lets pivoting end."""
+_PIVOTS = 60
+"""Pivots after which it is taken not to end."""
 
 
 def reweigh(training: Training, neurons: Neurons, caution: float = 0.0) -> Neurons:
@@ -39,12 +44,12 @@ def resize(training: Training, neurons: Neurons, sizes: Floats, caution: float =
     def value(x: Floats) -> float:
         return training.loss.value((columns @ x)[:, None]) + float(price @ x)
 
-    now, k = value(x), len(sizes)
+    now, k, ridges = value(x), len(sizes), _RIDGES
     for _ in range(1 if caution else _ROUNDS):
         fit = (columns @ x)[:, None]
         gram = (columns * training.curvature(fit)).T @ columns
         slope = columns.T @ training.loss.gradient(fit)[:, 0] + price
-        target = _target(gram, slope, x, k, caution)
+        target, ridges = _target(gram, slope, x, k, caution, ridges)
         predicted, share = float(slope @ (target - x)), 1.0
         if not predicted < 0:
             break
@@ -61,17 +66,19 @@ def resize(training: Training, neurons: Neurons, sizes: Floats, caution: float =
     return Neurons(directions * found, neurons.outputs, x[len(sizes) :, None])
 
 
-def _target(gram: Floats, slope: Floats, x: Floats, bounded: int, caution: float) -> Floats:
-    """Return the minimum of the quadratic model, held near `x` as far as it takes to be found."""
+def _target(
+    gram: Floats, slope: Floats, x: Floats, bounded: int, caution: float, ridges: tuple[float, ...]
+) -> tuple[Floats, tuple[float, ...]]:
+    """Return the minimum of the quadratic model, held near `x`, and the ridges worth trying."""
     diagonal = np.diag(gram).copy()
     mean = max(float(diagonal.mean()), 1e-300)
-    for ridge in (1e-12, 1e-9, 1e-6, 1e-3):
+    for count, ridge in enumerate(ridges):
         near = ridge * mean + np.where(np.arange(len(x)) < bounded, caution * diagonal, 0.0)
         model = gram + np.diag(near)
         found = quadratic(model, model @ x - slope, x[:bounded] > 0, bounded)
         if found is not None:
-            return found
-    return x
+            return found, ridges[count:]
+    return x, ridges[-1:]
 
 
 def quadratic(
@@ -86,7 +93,7 @@ def quadratic(
     inside = np.concatenate([inside, np.ones(len(linear) - bounded, dtype=bool)])
     slack = 1e-12 * np.abs(linear).max(initial=0.0)
     fewest, patience = len(linear) + 1, 3
-    for _ in range(2 * len(linear) + 20):
+    for _ in range(max(_PIVOTS, len(linear) // 2)):
         index = np.flatnonzero(inside)
         x = np.zeros_like(linear)
         x[index] = np.linalg.solve(gram[np.ix_(index, index)], linear[index])

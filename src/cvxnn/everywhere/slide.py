@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from cvxnn.arrays import Array
 from cvxnn.everywhere.neurons import Floats, Neurons, Training
 from cvxnn.linalg import descend_smooth
 
@@ -9,13 +10,15 @@ from cvxnn.linalg import descend_smooth
 def slide(training: Training, neurons: Neurons, steps: int) -> Neurons:
     """Return the neurons after at most `steps` steps on both layers at once.
 
-    Smooth except at kinks, where it stalls; the objective never rises.
+    Smooth except at kinks, where it stalls. With one output, where Newton steps follow, products
+    are in single precision.
     """
     k, d = neurons.weights.shape
     c, q = neurons.outputs.shape[1], training.columns.shape[1]
     if k == 0:
         return neurons
-    features, columns, alpha = training.features, training.columns, training.alpha
+    features: Array = training.single if c == 1 else training.features
+    columns, alpha = training.columns, training.alpha
 
     def unpack(z: Floats) -> tuple[Floats, Floats, Floats]:
         inner = z[: k * d].reshape(k, d)
@@ -24,13 +27,14 @@ def slide(training: Training, neurons: Neurons, steps: int) -> Neurons:
 
     def value(z: Floats) -> tuple[float, Floats]:
         inner, outer, free = unpack(z)
-        products = features @ inner.T
-        hidden = np.maximum(products, 0.0)
-        fit = hidden @ outer + columns @ free
+        first, second = inner.astype(features.dtype), outer.astype(features.dtype)
+        hidden = np.maximum(features @ first.T, 0.0)
+        fit = hidden @ second + columns @ free
         pull = training.loss.gradient(fit)
-        back = np.where(products > 0, pull @ outer.T, 0.0).T @ features
+        push = pull.astype(features.dtype)
+        back = np.where(hidden > 0, push @ second.T, 0.0).T @ features
         decay = z[: k * (d + c)]
-        parts = (back, hidden.T @ pull, columns.T @ pull)
+        parts = (back, hidden.T @ push, columns.T @ pull)
         gradient = np.concatenate([part.ravel() for part in parts])
         gradient[: k * (d + c)] += alpha * decay
         return training.loss.value(fit) + alpha / 2 * float(decay @ decay), gradient

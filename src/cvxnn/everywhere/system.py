@@ -1,7 +1,5 @@
 """The Newton system of all neurons, solved in the samples' outputs by conjugate gradients."""
 
-from functools import cached_property
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
@@ -27,12 +25,19 @@ class System:
     """
 
     def __init__(
-        self, training: Training, unit: Floats, inverse: Floats, factors: Floats, columns: Floats
+        self,
+        training: Training,
+        unit: Floats,
+        inverse: Floats,
+        factors: Floats,
+        columns: Floats,
+        near: "Inverse | None" = None,
     ) -> None:
         self.training, self.unit, self.inverse = training, unit, inverse
         self.features = training.single
         self.blocks = inverse.astype(np.float32)
         self.factors, self.columns = factors.astype(np.float32), columns.astype(np.float32)
+        self.near = Inverse(self._model()) if near is None else near
 
     def __call__(self, change: Single) -> Single:
         """Return (I + J B^-1 J') e for e (n,)."""
@@ -52,7 +57,7 @@ class System:
 
     def _change(self, right: Single, total: Single) -> tuple[Single, Single]:
         """Return e and b with (I + J B^-1 J') e - C b = `right` and C' e = `total`."""
-        near, columns = self._precondition, self.columns
+        near, columns = self.near, self.columns
         spread = near(columns)
         inner = np.linalg.pinv(columns.T @ spread, rtol=1e-6, hermitian=True)
 
@@ -84,10 +89,6 @@ class System:
     def _forward(self, weights: Single) -> Single:
         return np.asarray(np.einsum("ij,ij->i", self.factors, self.features @ weights.T))
 
-    @cached_property
-    def _precondition(self) -> "_Inverse":
-        return _Inverse(self._model())
-
     def _model(self) -> Single | None:
         """Return (n, n), the matrix with inverse blocks that are round but for the neuron."""
         kernel = self.training.kernel
@@ -107,7 +108,7 @@ class System:
         return model
 
 
-class _Inverse:
+class Inverse:
     """The inverse of a positive definite matrix, or nothing done where there is none."""
 
     def __init__(self, matrix: Single | None) -> None:
