@@ -110,6 +110,7 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             {name: to_numpy(value) for name, value in trained.network.parameters().items()}
         )
         self.certificate_, self.solution_ = trained.certificate, trained.solution
+        self.estimated_gap_ = trained.estimate
         given = training.grows(architecture, self._choice(architecture, target.shape[1]))
         self.generators_ = self.network_.rules if given else problem.gates.generators
         self.dual_, self.proof_ = samples.spread(to_numpy(trained.dual)), trained.proof

@@ -89,6 +89,9 @@ class ConvexRegressor(RegressorMixin, ConvexNetworkBase):
         The dual vector that proves the lower bound, one row per sample of positive weight.
     generators_ : array (p, d) or (p, d + 1)
         The gates.
+    estimated_gap_ : float or None
+        For grown networks the relative gap to the best of all, if a wide search for better neurons
+        missed none. An estimate: only `certificate_` is proved.
     n_iter_, n_features_in_, feature_names_in_
         As in scikit-learn.
 
@@ -219,7 +222,8 @@ class ConvexClassifier(ClassifierMixin, ConvexNetworkBase):
     ----------
     classes_ : array (k,)
         The class labels, sorted.
-    network_, certificate_, solution_, alpha_, alpha_max_, dual_, generators_, n_iter_
+    network_, certificate_, solution_, alpha_, alpha_max_, dual_, generators_, n_iter_,
+    estimated_gap_
         As in `ConvexRegressor`.
 
     Raises

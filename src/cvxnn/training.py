@@ -219,6 +219,8 @@ class Trained:
     """(n, c), the dual point that proves the lower bound."""
     proof: Any = None
     """How it was proved over all networks; None with given gates."""
+    estimate: float | None = None
+    """The relative gap if growth missed no neuron: not proved; None where nothing was grown."""
 
 
 def train(
@@ -249,7 +251,8 @@ def train(
     )
     if solution.status is Status.BEST_FOUND and certificate.proves(tol):
         solution = replace(solution, status=Status.OPTIMAL)
-    return Trained(network, certificate, solution, dual, proof)
+    estimate = problem.estimate(solution.iterate) if solver.heuristic else None
+    return Trained(network, certificate, solution, dual, proof, estimate)
 
 
 def null_start(problem: Any) -> Iterate:

@@ -12,7 +12,8 @@ from cvxnn.architectures import evaluate
 from cvxnn.certificate import Scope
 from cvxnn.errors import CertificateWarning, UnsupportedError
 from cvxnn.everywhere.descend import newton
-from cvxnn.everywhere.grow import Grow, merge
+from cvxnn.everywhere.grow import Grow
+from cvxnn.everywhere.merge import merge
 from cvxnn.everywhere.neurons import Neurons, Training
 from cvxnn.everywhere.polish import program_of, thin
 from cvxnn.everywhere.reweigh import quadratic, reweigh

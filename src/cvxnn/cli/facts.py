@@ -71,6 +71,7 @@ def facts(model: Any, notes: Json) -> Json:
         "alpha_max": network.alpha_max_,
         "tol": network.tol,
         "certificate": certificate(network.certificate_),
+        "estimated_gap": network.estimated_gap_,
         "status": network.solution_.status.name,
         "solver": network.solution_.solver,
         "iterations": network.n_iter_,

@@ -100,12 +100,20 @@ def _bounds(facts: Json) -> Rows:
                 (f"   asked for: {facts['tol']:g}", "dim"),
             ),
         ),
+        *_estimate(facts["estimated_gap"]),
         ("scope", Scope[claim["scope"]].value),
         ("exactness", Exactness[claim["exactness"]].value),
         ("proved by", claim["bound"]),
         ("status", Text(status.value, colour)),
         ("work", f"{facts['iterations']:,} steps of {facts['solver']}{took}"),
     ]
+
+
+def _estimate(gap: float | None) -> Rows:
+    if gap is None:
+        return []
+    said = ("   if no better neuron was missed; not proved", "dim")
+    return [("estimated gap", Text.assemble(f"{gap:.2e}", said))]
 
 
 def _panel(title: str, colour: str, parts: Sequence[RenderableType]) -> Panel:

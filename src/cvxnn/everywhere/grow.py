@@ -6,12 +6,12 @@ from typing import NamedTuple
 import numpy as np
 
 from cvxnn.everywhere.descend import newton
+from cvxnn.everywhere.merge import fuse, merge
 from cvxnn.everywhere.neurons import MOST_CURVED, Floats, Neurons, Training
 from cvxnn.everywhere.polish import affordable, polish, refine
 from cvxnn.everywhere.price import Priced, best_of, price
 from cvxnn.everywhere.reweigh import resize, reweigh
 from cvxnn.everywhere.slide import slide
-from cvxnn.gates.base import pattern_keys
 from cvxnn.linalg import descend_smooth
 from cvxnn.program import Iterate
 
@@ -30,6 +30,10 @@ _WIDE, _EACH = 1e7, 32
 """Starts times entries of X, and starts for each neuron, of the search before growth is done."""
 _CELLS, _LARGE = 120, 200_000
 """Cells times features climbed from in it, and entries of X that forbid that."""
+_STEPS = 40
+"""Newton steps on sharp kinks times neurons: a few neurons are taken to the end."""
+_LEAN = 1e-6
+"""Relative rise of the objective at which fewer neurons are preferred."""
 _LITTLE = 3000
 """Entries of X up to which double precision costs nothing."""
 
@@ -115,12 +119,14 @@ class Grow:
     def step(self, training: Training, state: State) -> State:
         """Return the state after a round."""
         rng = np.random.default_rng([self.seed, state.rounds])
-        neurons, ridge = self._descend(training, state)
         exact = 0 < state.eps <= self.sharp
+        neurons = fuse(state.neurons) if exact else state.neurons
+        neurons, ridge = self._descend(training, neurons, state)
         caution = 0.0 if exact else min(_CAUTION, _FADE * state.eps) if state.eps else _CAUTION
         neurons = merge(training, reweigh(training, neurons, caution))
         objective, best = training.objective(neurons), state.best
-        if objective < state.objective:
+        leaner = len(neurons.weights) < len(best.weights)
+        if objective < state.objective * (1 + _LEAN * leaner):
             best = neurons
         eager = state.eps > 0 and state.worst < _CLOSE
         effort = self._eager(training, neurons) if eager else Effort(self.starts, 25, False)
@@ -139,14 +145,13 @@ class Grow:
         if not exact or objective < mark[1] - 0.1 * self.tol * abs(mark[1]):
             mark = (state.rounds, min(objective, mark[1]))
         done = exact and (worst < 1 + self.tol or state.rounds - mark[0] >= _PATIENCE)
-        if not done:
-            neurons = enlarge(training, neurons, found, self.add, self._worth(neurons))
         settled = state.objective - objective < 4e-3 * abs(objective) and worst < 1.05
         eps = self._sharpen(state.eps, worst, settled)
+        more = enlarge(training, neurons, found, self.add, self._worth(neurons))
         return State(
-            neurons,
+            neurons if done else more,
             best,
-            min(objective, state.objective),
+            objective if best is neurons else state.objective,
             max(self.sharp, min(eps, 0.3 * state.eps)) if small and state.eps else eps,
             ridge,
             worst,
@@ -176,15 +181,16 @@ class Grow:
             factor = 0.6 if worst < 1.05 else 0.85 if worst < 1.3 else 0.92
         return max(self.sharp, eps * factor)
 
-    def _descend(self, training: Training, state: State) -> tuple[Neurons, float]:
-        neurons = state.neurons
+    def _descend(self, training: Training, neurons: Neurons, state: State) -> tuple[Neurons, float]:
         if not len(neurons.weights):
             return neurons, state.ridge
         several, (k, d) = neurons.outputs.shape[1] > 1, neurons.weights.shape
         if several or state.eps == 0 or k * d * d > MOST_CURVED:
             return slide(training, neurons, 60), state.ridge
-        steps = 1 if state.worst > 1.1 else 2
-        return newton(training, neurons, state.eps, steps, min(state.ridge, 1.0), 1e-2 * self.tol)
+        sharp = state.eps <= self.sharp
+        steps = 1 if state.worst > 1.1 else max(2, min(_STEPS // k, 8)) if sharp else 2
+        rtol = (1e-4 if sharp else 1e-2) * self.tol
+        return newton(training, neurons, state.eps, steps, min(state.ridge, 1.0), rtol)
 
     def _wide(
         self, training: Training, none: Neurons, found: Priced, rng: np.random.Generator
@@ -269,23 +275,6 @@ def _null(training: Training) -> Neurons:
         return training.loss.value(fit), pull.ravel()
 
     return none._replace(free=descend_smooth(value, np.zeros(q * c), 200).reshape(q, c))
-
-
-def merge(training: Training, neurons: Neurons) -> Neurons:
-    """Add up neurons of equal pattern and output: the objective does not rise."""
-    if len(neurons.weights) < 2:
-        return neurons
-    keys = pattern_keys(neurons.weights @ training.features.T > 0)
-    outputs = neurons.outputs.round(9) + 0.0
-    owners: dict[tuple[bytes, bytes], int] = {}
-    owner = [
-        owners.setdefault((key.tobytes(), s.tobytes()), len(owners))
-        for key, s in zip(keys, outputs, strict=True)
-    ]
-    weights = np.zeros((len(owners), neurons.weights.shape[1]))
-    np.add.at(weights, owner, neurons.weights)
-    first = np.unique(owner, return_index=True)[1]
-    return Neurons(weights, neurons.outputs[first], neurons.free)
 
 
 def enlarge(

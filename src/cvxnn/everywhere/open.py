@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from cvxnn.architectures import Free, Network, Problem, assemble
 from cvxnn.architectures.base import Architecture
 from cvxnn.arrays import Array, double, to_numpy
-from cvxnn.certificate import Certificate, Exactness, Scope, resolution
+from cvxnn.certificate import Certificate, Exactness, Scope, in_domain, resolution
 from cvxnn.everywhere.bound import Proof, prove, recheck
+from cvxnn.everywhere.duals import scaled
 from cvxnn.everywhere.grow import unpack
 from cvxnn.everywhere.neurons import Training
 from cvxnn.everywhere.price import price
@@ -19,6 +20,8 @@ from cvxnn.program import Iterate, Program
 
 _UNCLAIMED = 0.01
 """Share of a gap proved by search that is not claimed: another rounding proves a little less."""
+_STARTS = 1000
+"""Starts of the search behind an estimate."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +131,27 @@ class OpenProblem:
             rng=np.random.default_rng(0),
         )
         return self.certificate(upper, proof), proof.dual, proof
+
+    def estimate(self, iterate: Iterate) -> float:
+        """Return the relative gap if a search for the largest price missed nothing: no proof."""
+        training = self.working()
+        neurons = unpack(training, iterate)
+        dual = in_domain(
+            training.loss, training.columns, self.program.interior, training.dual(neurons)
+        )
+        found = price(
+            training.single,
+            dual.astype(np.float32),
+            np.random.default_rng(1),
+            starts=_STARTS,
+            steps=50,
+            own=neurons.weights / neurons.sizes[:, None],
+            narrow=True,
+            whitening=training.whitening,
+        )
+        upper = training.objective(neurons)
+        lower = scaled(training, dual, max(float(found.values[0]) / training.alpha, 0.0)).lower
+        return max(upper - lower, 0.0) / upper if upper > 0 else 0.0
 
     def certificate(self, upper: float, proof: Proof | None = None) -> Certificate:
         """Return the certificate of an objective; without a proof losses are nonnegative."""

@@ -20,8 +20,9 @@ class System:
     J z = sum_j f_j o (X z_j). With e = J z + C b the optimum solves C' e = -h and
     (I + J B^-1 J') e = C b - J B^-1 g: n unknowns, however many neurons. Conjugate gradients are
     preconditioned by the matrix in which every inverse block is e_j u_j u_j' + c_j (I - u_j u_j'),
-    u_j the neuron's direction: it costs d times less to form. The constraint is kept by projection
-    [Gould2001]. Products are in single precision.
+    u_j the neuron's direction: it costs d times less to form, and a system that differs little may
+    take it over, as `near`. The constraint is kept by projection [Gould2001]. Products are in
+    single precision.
     """
 
     def __init__(

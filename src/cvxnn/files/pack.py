@@ -83,6 +83,7 @@ def _estimator(model: Any, prefix: str, arrays: Arrays) -> Json:
         "fingerprint": model.fingerprint_,
         "certificate": {name: float(getattr(claim, name)) for name in BOUNDS}
         | {"scope": claim.scope.name, "exactness": claim.exactness.name, "bound": claim.bound},
+        "estimated_gap": model.estimated_gap_,
         "status": solution.status.name,
         "solver": solution.solver,
         "seconds": float(solution.seconds),

@@ -116,6 +116,8 @@ def _restore(model: Any, step: Json, own: Arrays, architecture: Any) -> None:
     model.fingerprint_ = _text(step, "fingerprint")
     model._n_features_out = model.network_.n_neurons
     model.certificate_ = _certificate(step["certificate"])
+    estimate = step["estimated_gap"]
+    model.estimated_gap_ = None if estimate is None else _number(step, "estimated_gap")
     exact, claim = architecture.exactness, model.certificate_
     whole = claim.scope is Scope.ALL_NETWORKS
     if claim.exactness is not exact or (whole and exact is not Exactness.EXACT):
