@@ -114,7 +114,8 @@ def off(free: Free, columns: Floats) -> Floats:
 def independent(free: Free, atoms: Floats, sizes: Floats, tol: float) -> Floats:
     """Return sizes c >= 0 with the same atoms c + F b for some b, and independent atoms in use.
 
-    Their sum does not grow. Singular values below `tol` times the norm of the atoms are zero.
+    Their sum does not grow. Singular values below `tol` times the norm of the atoms are zero, and
+    so are sizes below `tol` times their sum.
     """
     _, spectrum, right = np.linalg.svd(off(free, atoms), full_matrices=False)
     rows, floor = spectrum[:, None] * right, tol * float(np.linalg.norm(atoms))
@@ -124,7 +125,7 @@ def independent(free: Free, atoms: Floats, sizes: Floats, tol: float) -> Floats:
         if int((spectrum > floor).sum()) == len(used):
             # each step rounds; the sizes that are left are determined anew
             sizes[used] = np.maximum(np.linalg.lstsq(rows[:, used], target)[0], 0.0)
-            sizes[sizes < _OPEN * sizes.sum()] = 0.0
+            sizes[sizes < max(tol, _OPEN) * sizes.sum()] = 0.0
             break
         move = right[-1] if right[-1].sum() >= 0 else -right[-1]
         falls = move > 1e-12
