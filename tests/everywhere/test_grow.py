@@ -13,7 +13,7 @@ from cvxnn.certificate import Scope
 from cvxnn.errors import CertificateWarning, UnsupportedError
 from cvxnn.everywhere.descend import newton
 from cvxnn.everywhere.grow import Grow
-from cvxnn.everywhere.merge import merge
+from cvxnn.everywhere.merge import fuse, merge
 from cvxnn.everywhere.neurons import Neurons, Training
 from cvxnn.everywhere.polish import program_of, thin
 from cvxnn.everywhere.reweigh import quadratic, reweigh
@@ -106,6 +106,15 @@ def test_descents_do_not_rise(seed: int) -> None:
     doubled = Neurons(3 * start.weights, start.outputs, start.free)
     assert len(merged.weights) <= len(start.weights)
     assert training.objective(merged) <= training.objective(doubled) * (1 + 1e-9)
+
+
+def test_neurons_that_are_nearly_equal_are_fused() -> None:
+    turn = np.array([1.0, 0.0]), np.array([np.cos(0.01), np.sin(0.01)]), np.array([0.0, 2.0])
+    three = Neurons(np.array(turn), np.ones((3, 1)), np.zeros((0, 1)))
+    assert fuse(three).weights == pytest.approx(np.array([turn[0] + turn[1], turn[2]]))
+    signs = three._replace(outputs=np.array([[1.0], [-1.0], [1.0]]))
+    assert fuse(signs).weights == pytest.approx(signs.weights)
+    assert len(fuse(three.keep(np.zeros(3, dtype=bool))).weights) == 0
 
 
 @pytest.mark.parametrize("seed", range(6))

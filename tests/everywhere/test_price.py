@@ -6,6 +6,7 @@ from tests.conftest import Backend
 
 from cvxnn.arrays import to_numpy
 from cvxnn.everywhere.patterns import pattern_gauge
+from cvxnn.everywhere.polish import climb
 from cvxnn.everywhere.price import price
 
 SEEDS = range(8)
@@ -45,3 +46,18 @@ def test_neurons_at_hand_are_starts_too() -> None:
     own = np.eye(X.shape[1])
     found = price(X, V, np.random.default_rng(0), starts=2, steps=1, own=own)
     assert max(abs(found.directions @ own[0])) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_ascent_ends_where_no_cell_is_better(seed: int) -> None:
+    """Ascent follows kinks: projection on the last cell and those beside it adds little."""
+    rng = np.random.default_rng(seed)
+    X, v = rng.standard_normal((60, 6)), rng.standard_normal((60, 1))
+    found = price(X, v, rng, starts=30, steps=60)
+    gains = []
+    for u, sign, value in zip(found.directions, found.outputs[:, 0], found.values, strict=True):
+        if value > 0:
+            best = np.linalg.norm(climb(X, sign * v[:, 0], X @ u > 0)[1])
+            gains.append(best / value - 1)
+    assert np.median(gains) < 2e-3
+    assert np.mean(np.array(gains) > 0.01) < 0.2

@@ -239,19 +239,15 @@ class Grow:
 
 def pack(training: Training, neurons: Neurons) -> Iterate:
     """Return the neurons as an iterate, (k, d + c) rows of weights and outputs."""
-    turn, weights = training.turn, neurons.weights
-    own = weights if turn is None else weights @ turn.T
-    rows = np.concatenate([own, neurons.outputs], axis=1)
+    rows = np.concatenate([training.outward(neurons.weights), neurons.outputs], axis=1)
     return Iterate(rows, neurons.free, training.dual(neurons))
 
 
 def unpack(training: Training, iterate: Iterate) -> Neurons:
     """Return the neurons of an iterate."""
-    turn = training.turn
-    d = training.features.shape[1] if turn is None else len(turn)
-    weights = iterate.blocks[:, :d]
-    own = weights if turn is None else weights @ turn
-    return Neurons(own, iterate.blocks[:, d:], iterate.free)
+    d = training.features.shape[1] if training.turn is None else len(training.turn)
+    weights = training.inward(iterate.blocks[:, :d])
+    return Neurons(weights, iterate.blocks[:, d:], iterate.free)
 
 
 def _little(training: Training) -> bool:

@@ -31,6 +31,8 @@ LIGHT = 10.0
 
 Starts = tuple[tuple[Moments, Moments], ...]
 """Where searches start: for every output, for v and for -v."""
+_FAR = 1e3
+"""Multiple of a unit beyond which a bound is computed again in units of itself: less is rounded."""
 
 
 class Space(NamedTuple):
@@ -109,6 +111,10 @@ def rung(
         rows = Rows(space.features, sign * dual[:, k // 2], training.alpha * float(units[k // 2]))
         found[k] = search(rows, starts[k // 2][k % 2], seconds=left)
     each = [found[k] for k in range(2 * outputs)]
+    if (far := max(one.upper for one in each)) > _FAR and np.isfinite(far):
+        left = max(until - time.perf_counter(), 0.0)
+        more = units * far
+        return rung(training, space, dual, starts, units=more, seconds=left, order=order)
     proved = np.asarray([one.upper for one in each]).reshape(-1, 2).max(axis=1) * units
     seen = np.asarray([one.value for one in each]).reshape(-1, 2).max(axis=1) * units
     lower, point, scale = scaled(training, dual, float(np.linalg.norm(proved)))

@@ -54,8 +54,19 @@ class Training:
     """F, (n, q), unpenalised."""
     alpha: float
     turn: Floats | None = None
-    """Where the data had more columns than rows: R, (D, d), orthonormal; `features` is the data
-    times R, and R a neuron's weights there."""
+    """R, (D, d), orthonormal, where the data had more columns than rows; else None."""
+    unit: float = 1.0
+    """Of the data: `features` is the data times R over it, and `alpha` that of the data over it."""
+
+    def outward(self, weights: Floats) -> Floats:
+        """Return neurons' weights (k, d) as weights of the data's columns (k, D)."""
+        own = weights if self.turn is None else weights @ self.turn.T
+        return np.asarray(own / self.unit)
+
+    def inward(self, weights: Floats) -> Floats:
+        """Return weights of the data's columns (k, D) as weights of the features (k, d)."""
+        own = weights if self.turn is None else weights @ self.turn
+        return np.asarray(own * self.unit)
 
     @cached_property
     def row_squares(self) -> NDArray[np.float32] | None:

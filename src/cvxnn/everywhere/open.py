@@ -32,6 +32,8 @@ class OpenProblem:
     """The problem without any gate: data, loss, free columns, alpha."""
     turn: NDArray[np.float64] | None
     """(d, n), an orthonormal basis of the row space where there are more columns than rows."""
+    unit: float
+    """The power of two next to the length of a row."""
 
     @property
     def X(self) -> Array:
@@ -70,11 +72,12 @@ class OpenProblem:
         loss, features = self.program.loss, _features(self.base)
         target, weights = (to_numpy(double(x)) for x in (loss.target, loss.weights))
         return Training(
-            features if self.turn is None else features @ self.turn,
+            (features if self.turn is None else features @ self.turn) / self.unit,
             Mean(loss.loss, target, weights),
             to_numpy(self.free.columns),
-            self.alpha,
+            self.alpha / self.unit,
             self.turn,
+            self.unit,
         )
 
     def admits(self, blocks: Array) -> bool:
@@ -86,7 +89,7 @@ class OpenProblem:
         """Return the largest price that was found for a dual point (n, c): a lower bound."""
         training, rng = self.working(), np.random.default_rng(0)
         found = price(training.features, to_numpy(double(dual)), rng, starts=1000, steps=40)
-        return max(float(found.values[0]), 0.0)
+        return max(float(found.values[0]), 0.0) * self.unit
 
     def judge(self, iterate: Iterate) -> tuple[Certificate, Iterate]:
         """Return the objective of the neurons; the lower bound is that losses are nonnegative."""
@@ -98,8 +101,8 @@ class OpenProblem:
         """Return the network of an iterate, its layers balanced."""
         training = self.working()
         neurons = unpack(training, iterate)
-        roots = np.sqrt(neurons.sizes)[:, None]
-        weights = neurons.weights if self.turn is None else neurons.weights @ self.turn.T
+        weights = training.outward(neurons.weights)
+        roots = np.sqrt(np.linalg.norm(weights, axis=1))[:, None]
         skip, intercept = self.free.weights(iterate.free)
         return self.base.architecture.network(
             {
@@ -191,7 +194,9 @@ def _open(base: Problem) -> OpenProblem:
     features = _features(base)
     n, d = features.shape
     turn = np.linalg.svd(features, full_matrices=False)[2].T if d > n else None
-    return OpenProblem(base, turn)
+    largest = float(np.abs(features).max(initial=0.0)) or 1.0
+    length = largest * float(np.linalg.norm(features / largest)) / np.sqrt(n)
+    return OpenProblem(base, turn, 2.0 ** round(np.log2(length or 1.0)))
 
 
 def _features(base: Problem) -> NDArray[np.float64]:
