@@ -11,6 +11,8 @@ from cvxnn import enumerate_patterns
 from cvxnn.experiments import cifar_binary, loaders, race, student_explode, toy_descent
 from cvxnn.experiments.descent import Weights, descend, objective, outputs, start
 
+pytestmark = pytest.mark.xdist_group("descent")  # what is cached is computed once
+
 
 @pytest.fixture(autouse=True)
 def digits_alone(monkeypatch: pytest.MonkeyPatch) -> None:

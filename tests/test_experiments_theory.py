@@ -15,6 +15,8 @@ from cvxnn import enumerate_patterns
 from cvxnn.experiments import low_rank, optimal_sizes, regularisation_path
 from cvxnn.experiments.optimal_sizes import RING, RING_TARGETS, Line, Point
 
+pytestmark = pytest.mark.xdist_group("theory")  # what is cached is computed once
+
 PRECISE = {"tol_gap_abs": 1e-10, "tol_gap_rel": 1e-10, "tol_feas": 1e-10}
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from cvxnn import ConvexRegressor, GatedReLU, ReLU, memory
 from cvxnn.errors import MemoryBudgetError
-from cvxnn.solvers import ADMM, FISTA, WorkingSet
+from cvxnn.solvers import ADMM, FISTA, Newton, WorkingSet
 
 MEASURE = """
 import sys, warnings
@@ -30,7 +30,8 @@ def fit(n, d, p, rounds):
     y = rng.standard_normal((n, c)) if c > 1 else rng.standard_normal(n)
     before = resident("VmRSS")
     words = dict(gates="sample", n_gates=p, max_iter=rounds, random_state=0)
-    ConvexRegressor(kind, alpha=0.02, **words).fit(X, y)
+    words |= {"solver": "newton"} if kind == "newton" else {}
+    ConvexRegressor("relu" if kind == "relu" else "gated", alpha=0.02, **words).fit(X, y)
     return resident("VmHWM") - before
 
 
@@ -43,6 +44,7 @@ SHAPES = [
     ("gated", 20_000, 50, 1000, 1, "float32"),
     ("gated", 5000, 20, 300, 5, "float64"),
     ("gated", 50_000, 200, 200, 1, "float32"),
+    ("newton", 1500, 10, 200, 1, "float64"),
     ("relu", 2000, 20, 500, 1, "float64"),
     ("relu", 3000, 30, 300, 2, "float64"),
 ]
@@ -52,7 +54,8 @@ SHAPES = [
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda s: "-".join(map(str, s)))
 def test_the_measured_peak_is_within_the_prediction(shape: tuple[object, ...]) -> None:
     kind, n, d, p, outputs, dtype = shape
-    architecture, solver = (ReLU(), WorkingSet()) if kind == "relu" else (GatedReLU(), FISTA())
+    architecture = ReLU() if kind == "relu" else GatedReLU()
+    solver = {"relu": WorkingSet(), "gated": FISTA(), "newton": Newton()}[str(kind)]
     itemsize = np.dtype(dtype).itemsize
     sizes = architecture.sizes(n, d + 1, p, outputs)
     predicted = memory.predict(sizes, solver, n=n, d=d + 1, p=p, itemsize=itemsize)

@@ -51,7 +51,7 @@ class ConvexRegressor(RegressorMixin, ConvexNetworkBase):
     n_gates : int, default=256
         Number of Gaussian gates drawn; equal patterns are kept once.
     solver : str or Solver, default="auto"
-        "auto", or on given gates "fista", "admm", "working_set" or "reference".
+        "auto", or on given gates "fista", "newton", "admm", "working_set" or "reference".
     tol : float, default=1e-4
         Relative duality gap at which to stop.
     fit_intercept : bool, default=True

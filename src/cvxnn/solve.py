@@ -44,6 +44,9 @@ class Solver(Protocol):
     def copies(self) -> tuple[int, int]:
         """How many points of the blocks and of the cone rows it holds at once."""
 
+    def workspace(self, n: int, p: int) -> int:
+        """Return how many numbers it holds beside points, for n samples and p gates."""
+
     @property
     def heuristic(self) -> bool:
         """Whether being done means that nothing better was found, not that nothing is left."""

@@ -114,8 +114,7 @@ def off(free: Free, columns: Floats) -> Floats:
 def independent(free: Free, atoms: Floats, sizes: Floats, tol: float) -> Floats:
     """Return sizes c >= 0 with the same atoms c + F b for some b, and independent atoms in use.
 
-    Their sum does not grow. Singular values below `tol` times the norm of the atoms are zero, and
-    so are sizes below `tol` times their sum.
+    Their sum does not grow. Relative singular values and sizes below `tol` are zero.
     """
     _, spectrum, right = np.linalg.svd(off(free, atoms), full_matrices=False)
     rows, floor = spectrum[:, None] * right, tol * float(np.linalg.norm(atoms))

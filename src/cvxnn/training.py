@@ -38,7 +38,7 @@ from cvxnn.gates.base import pattern_keys
 from cvxnn.path import interior_dual, null_model, row_keys
 from cvxnn.program import Iterate, Program
 from cvxnn.solve import Progress, Solution, Solver, Status, solve
-from cvxnn.solvers import ADMM, FISTA, Reference, WorkingSet
+from cvxnn.solvers import ADMM, FISTA, Newton, Reference, WorkingSet
 
 LOSSES: dict[str, SampleLoss] = {
     loss.name: loss
@@ -53,7 +53,7 @@ LOSSES: dict[str, SampleLoss] = {
     )
 }
 SOLVERS: dict[str, Solver] = {
-    solver.name: solver for solver in (FISTA(), ADMM(), WorkingSet(), Reference())
+    solver.name: solver for solver in (FISTA(), Newton(), ADMM(), WorkingSet(), Reference())
 }
 GATES = ("auto", "grow", "sample", "enumerate")
 _TINY = 150_000

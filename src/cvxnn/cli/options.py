@@ -36,6 +36,7 @@ class SolverName(StrEnum):
 
     AUTO = "auto"
     FISTA = "fista"
+    NEWTON = "newton"
     ADMM = "admm"
     WORKING_SET = "working_set"
     REFERENCE = "reference"

@@ -94,6 +94,10 @@ class Grow:
     copies = (4, 2)
     heuristic = True
 
+    def workspace(self, n: int, p: int) -> int:
+        """Return 0: `memory.of_growth` counts what growth holds."""
+        return 0
+
     def why_not(self, training: Training) -> str | None:
         """Return None for smooth losses."""
         if np.isfinite(training.loss.smoothness):

@@ -2,7 +2,8 @@
 
 from cvxnn.solvers.admm import ADMM
 from cvxnn.solvers.fista import FISTA
+from cvxnn.solvers.newton import Newton
 from cvxnn.solvers.reference import Reference
 from cvxnn.solvers.working_set import WorkingSet
 
-__all__ = ["ADMM", "FISTA", "Reference", "WorkingSet"]
+__all__ = ["ADMM", "FISTA", "Newton", "Reference", "WorkingSet"]

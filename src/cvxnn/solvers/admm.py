@@ -90,6 +90,10 @@ class ADMM:
         count = 12 + 2 * (self.memory + 1)
         return count, count
 
+    def workspace(self, n: int, p: int) -> int:
+        """Return 0: points are all it holds."""
+        return 0
+
     def why_not(self, program: Program) -> str | None:
         """Return None: every program of this library can be split this way."""
         return None

@@ -50,6 +50,10 @@ class FISTA:
     copies = (8, 0)
     period = 10
 
+    def workspace(self, n: int, p: int) -> int:
+        """Return 0: points are all it holds."""
+        return 0
+
     def why_not(self, program: Program) -> str | None:
         """Return None for a smooth loss without a cone."""
         if program.constraint is not None:

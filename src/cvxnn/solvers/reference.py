@@ -79,6 +79,10 @@ class Reference:
     copies = (4, 4)
     period = 1
 
+    def workspace(self, n: int, p: int) -> int:
+        """Return 0: points are all it holds."""
+        return 0
+
     def why_not(self, program: Program) -> str | None:
         """Return None for functions with a cone program, up to `max_entries`."""
         for function, known in ((program.loss.loss, LOSSES), (program.penalty, PENALTIES)):

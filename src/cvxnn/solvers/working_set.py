@@ -50,6 +50,10 @@ class WorkingSet:
     copies = (4, 0)
     period = 1
 
+    def workspace(self, n: int, p: int) -> int:
+        """Return 0: points are all it holds."""
+        return 0
+
     def why_not(self, program: Program) -> str | None:
         """Return None: every program can be solved on a part of its blocks."""
         return None

@@ -1,0 +1,59 @@
+"""Newton's method against Clarabel, with systems by Cholesky and by conjugate gradients."""
+
+import pytest
+from tests.solvers.problems import Sizes, draw
+
+from cvxnn.architectures import GatedReLU, ReLU
+from cvxnn.functions import CrossEntropy, Hinge, Huber, Logistic, Squared, SquaredHinge
+from cvxnn.solve import solve
+from cvxnn.solvers import Newton, Reference, newton
+
+SIZES = Sizes(n=30, d=4, p=12, outputs=1)
+SMOOTH = Squared(), Huber(delta=0.4), Logistic(), SquaredHinge()
+
+
+@pytest.mark.parametrize("pairs", [3000, 0], ids=["cholesky", "conjugate gradients"])
+@pytest.mark.parametrize("chunk", range(4))
+def test_the_optimum_is_clarabels(chunk: int, pairs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(newton, "_PAIRED", pairs)
+    wrong = []
+    for k in range(10 * chunk, 10 * chunk + 10):
+        loss = SMOOTH[k % len(SMOOTH)]
+        problem = draw([7, k], GatedReLU(bias=k % 3 > 0), loss, SIZES).problem
+        program = problem.working()
+        truth = solve(program, Reference(), tol=1e-8, judge=problem.judge).certificate
+        found = solve(program, Newton(), tol=1e-7, judge=problem.judge, max_iter=60).certificate
+        size = max(truth.upper, truth.resolution)
+        if not (abs(found.upper - truth.upper) <= 1e-7 * size and found.proves(1e-6)):
+            wrong.append((k, program.loss.loss.name, found.upper, truth.upper))
+        if not found.lower <= truth.upper * (1 + 1e-9) + truth.resolution:
+            wrong.append((k, "claims", found.lower, truth.upper))
+    assert wrong == []
+
+
+def test_it_takes_fewer_steps_than_a_gradient_has_digits() -> None:
+    """A thousand steps of proximal gradient are ten of these, each a few equations."""
+    problem = draw([1, 1], GatedReLU(bias=True), Squared(), Sizes(n=60, d=6, p=40, outputs=1))
+    solution = solve(
+        problem.problem.working(), Newton(), tol=1e-9, judge=problem.problem.judge, max_iter=20
+    )
+    assert solution.certificate.proves(1e-9)
+
+
+def test_a_start_is_gone_on_from() -> None:
+    problem = draw([3, 1], GatedReLU(bias=True), Squared(), SIZES).problem
+    program = problem.working()
+    first = solve(program, Newton(), tol=1e-8, judge=problem.judge)
+    again = solve(program, Newton(), start=first.iterate, tol=1e-8, judge=problem.judge)
+    assert again.iterations <= 1
+    assert again.certificate.upper == pytest.approx(first.certificate.upper, rel=1e-9)
+
+
+def test_it_says_what_it_does_not_take() -> None:
+    for architecture, loss, reason in (
+        (ReLU(bias=True), Squared(), "cones"),
+        (GatedReLU(bias=True), Hinge(), "kinks"),
+        (GatedReLU(bias=True), CrossEntropy(), "one output"),
+    ):
+        program = draw([0, 1], architecture, loss, SIZES).problem.working()
+        assert reason in str(Newton().why_not(program))
