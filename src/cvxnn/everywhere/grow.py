@@ -32,6 +32,8 @@ _CELLS, _LARGE = 120, 200_000
 """Cells times features climbed from in it, and entries of X that forbid that."""
 _STEPS = 40
 """Newton steps on sharp kinks times neurons: a few neurons are taken to the end."""
+_FEWEST = 10
+"""Neurons up to which a last descent to the end of precision is worth its time."""
 _LEAN = 1e-6
 """Relative rise of the objective at which fewer neurons are preferred."""
 _LITTLE = 3000
@@ -149,6 +151,9 @@ class Grow:
         if not exact or objective < mark[1] - 0.1 * self.tol * abs(mark[1]):
             mark = (state.rounds, min(objective, mark[1]))
         done = exact and (worst < 1 + self.tol or state.rounds - mark[0] >= _PATIENCE)
+        if done and best is neurons and len(best.weights) <= _FEWEST:
+            best = neurons = self._finish(training, best)
+            objective = training.objective(best)
         settled = state.objective - objective < 4e-3 * abs(objective) and worst < 1.05
         eps = self._sharpen(state.eps, worst, settled)
         more = enlarge(training, neurons, found, self.add, self._worth(neurons))
@@ -195,6 +200,16 @@ class Grow:
         steps = 1 if state.worst > 1.1 else max(2, min(_STEPS // k, 8)) if sharp else 2
         rtol = (1e-4 if sharp else 1e-2) * self.tol
         return newton(training, neurons, state.eps, steps, min(state.ridge, 1.0), rtol)
+
+    def _finish(self, training: Training, neurons: Neurons) -> Neurons:
+        """Return the neurons after a descent on sharper kinks still, where it gains."""
+        if neurons.outputs.shape[1] > 1 or not len(neurons.weights):
+            return neurons
+        moved = neurons
+        for eps in (0.1 * self.sharp, 0.01 * self.sharp):
+            moved, _ = newton(training, moved, eps, 8, 1e-2, 1e-9)
+        moved = merge(training, reweigh(training, moved))
+        return min(neurons, moved, key=training.objective)
 
     def _wide(
         self, training: Training, none: Neurons, found: Priced, rng: np.random.Generator
