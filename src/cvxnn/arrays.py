@@ -11,6 +11,7 @@ import array_api_compat.numpy as numpy_namespace
 import numpy as np
 from array_api_compat import array_namespace, is_torch_array, to_device
 from array_api_compat import device as device
+from scipy.linalg import cho_factor, cho_solve
 
 Array: TypeAlias = Any
 """An array of any library that follows the array API standard."""
@@ -81,6 +82,19 @@ def norm(x: Array) -> float:
     """Return the Euclidean norm over all entries, safe against under- and overflow."""
     scale = _safe_scale(x)
     return scale * math.sqrt(inner(x / scale, x / scale))
+
+
+def solve_positive(matrix: Array, right: Array) -> Array:
+    """Return (I + matrix)^-1 right for a symmetric matrix (n, n) >= 0; `matrix` is overwritten."""
+    xp, n = namespace(matrix), matrix.shape[0]
+    if isinstance(matrix, np.ndarray):
+        matrix[np.diag_indices(n)] += 1
+        factor = cho_factor(matrix, overwrite_a=True, check_finite=False)
+        return cho_solve(factor, right, check_finite=False)
+    matrix = matrix + xp.eye(n, dtype=matrix.dtype, device=device(matrix))
+    if is_torch_array(matrix):
+        return right.cholesky_solve(xp.linalg.cholesky(matrix))
+    return xp.linalg.solve(matrix, right)
 
 
 def spectral_norm(matrix: Array) -> float:

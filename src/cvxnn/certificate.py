@@ -117,14 +117,15 @@ def feasible_dual(
     gauge = polar_bound(program, v, None if multiplier is None else double(multiplier))
     # a long stretch would only amplify the rounding of a dual point that is about zero
     largest = min((1 - _SAFETY) / gauge, _STRETCH) if gauge > 0 else 1.0
+
     # a penalty without a dual norm, such as ridge, is finite everywhere and has a price instead
-    price = program.penalty.conjugate if gauge == 0 else lambda _: 0.0
-    values = [
-        (-program.loss.conjugate(-s * v) - price(program.lift.adjoint(s * v)), s)
-        for s in {largest, min(largest, 1.0), 0.0}
-    ]
-    value, scale = max(pair for pair in values if not np.isnan(pair[0]))
-    return value - _SAFETY * abs(value), scale * v
+    def value(s: float) -> float:
+        price = program.penalty.conjugate(program.lift.adjoint(s * v)) if gauge == 0 else 0.0
+        return -program.loss.conjugate(-s * v) - price
+
+    values = [(value(s), s) for s in {largest, min(largest, 1.0), 0.0}]
+    best, scale = max(pair for pair in values if not np.isnan(pair[0]))
+    return best - _SAFETY * abs(best), scale * v
 
 
 def in_domain(loss: Mean, free: Array, interior: Array | None, v: Array) -> Array:

@@ -1,8 +1,9 @@
 """What solvers and certificates need of a closed convex function."""
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
-from cvxnn.arrays import Array
+from cvxnn.arrays import Array, namespace
 
 
 class ConvexFunction(Protocol):
@@ -34,12 +35,48 @@ class Penalty(ConvexFunction, Protocol):
     def direction(self, v: Array) -> Array:
         """Return, per block, the u of penalty at most 1 that maximises <v, u>."""
 
+    def jacobian(self, x: Array, step: float) -> Callable[[Array], Array]:
+        """Return the derivative of prox(., step) at `x`, symmetric; at kinks one of its limits."""
+
 
 class Cone(ConvexFunction, Protocol):
     """The indicator of a closed convex cone; `prox` is the projection for every step."""
 
     def violation(self, x: Array) -> float:
         """Return the largest distance of an entry (or matrix) of `x` to the cone."""
+
+
+class Root(NamedTuple):
+    """B = (I - a 1') diag(s) in every row: B B' is a loss's Hessian.
+
+    Separable losses have a = 0; for the softmax a = p and s = sqrt(p), since
+    (I - p 1') diag(p) (I - 1 p') = diag(p) - p p'.
+    """
+
+    scale: Array
+    """s, (n, c)."""
+    pull: Array | None
+    """a, (n, c); None for zero."""
+
+    @property
+    def single(self) -> "Root":
+        """The same in float32."""
+        xp = namespace(self.scale)
+        pull = None if self.pull is None else xp.astype(self.pull, xp.float32, copy=False)
+        return Root(xp.astype(self.scale, xp.float32, copy=False), pull)
+
+    def apply(self, z: Array) -> Array:
+        """Return B z in every row, (n, c)."""
+        spread = self.scale * z
+        if self.pull is None:
+            return spread
+        return spread - self.pull * namespace(z).sum(spread, axis=1, keepdims=True)
+
+    def adjoint(self, z: Array) -> Array:
+        """Return B' z in every row, (n, c)."""
+        if self.pull is None:
+            return self.scale * z
+        return self.scale * (z - namespace(z).sum(self.pull * z, axis=1, keepdims=True))
 
 
 class SampleLoss(Protocol):
@@ -61,6 +98,9 @@ class SampleLoss(Protocol):
 
     def curvature(self, f: Array, y: Array) -> Array:
         """Return the second derivative in every entry of `f`, (n, c), its left limit at kinks."""
+
+    def root(self, f: Array, y: Array) -> Root:
+        """Return a root of the Hessian of every sample's loss in `f`."""
 
     def prox(self, f: Array, y: Array, step: Array) -> Array:
         """Return argmin over z of step * loss(z, y) + |z - f|^2 / 2, row by row; `step` (n, 1)."""

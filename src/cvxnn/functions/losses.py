@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 
 from cvxnn.arrays import Array, like, namespace
+from cvxnn.functions.base import Root
 from cvxnn.functions.roots import SLACK, log_probabilities, newton
 
 
@@ -35,6 +36,10 @@ class Squared:
     def curvature(self, f: Array, y: Array) -> Array:
         """Return ones."""
         return 0 * f + 1
+
+    def root(self, f: Array, y: Array) -> Root:
+        """Return ones."""
+        return Root(0 * f + 1, None)
 
     def prox(self, f: Array, y: Array, step: Array) -> Array:
         """Return (f + step y) / (1 + step)."""
@@ -73,6 +78,10 @@ class Logistic:
         """Return t (1 - t) with t = 1 / (1 + exp(y f))."""
         tail = _tail(y * f)
         return tail * (1 - tail)
+
+    def root(self, f: Array, y: Array) -> Root:
+        """Return the square root of the curvature."""
+        return Root(namespace(f).sqrt(self.curvature(f, y)), None)
 
     def prox(self, f: Array, y: Array, step: Array) -> Array:
         """Solve m - step / (1 + exp(m)) = y f for the margin m = y z by Newton's method.
@@ -122,6 +131,10 @@ class SquaredHinge:
         """Return 1 where the margin falls short of 1, else 0."""
         return like(_shortfall(f, y) > 0, f)
 
+    def root(self, f: Array, y: Array) -> Root:
+        """Return the square root of the curvature."""
+        return Root(namespace(f).sqrt(self.curvature(f, y)), None)
+
     def prox(self, f: Array, y: Array, step: Array) -> Array:
         """Divide the shortfall max(0, 1 - y f) by 1 + step."""
         return f + y * _shortfall(f, y) * (step / (1 + step))
@@ -155,6 +168,10 @@ class Hinge:
     def curvature(self, f: Array, y: Array) -> Array:
         """Return zeros: the pieces are linear."""
         return 0 * f
+
+    def root(self, f: Array, y: Array) -> Root:
+        """Return zeros."""
+        return Root(0 * f, None)
 
     def prox(self, f: Array, y: Array, step: Array) -> Array:
         """Raise the margin y f by `step`, but not past 1."""
@@ -200,6 +217,10 @@ class Huber:
     def curvature(self, f: Array, y: Array) -> Array:
         """Return 1 where |f - y| < delta, else 0."""
         return like(namespace(f).abs(f - y) < self.delta, f)
+
+    def root(self, f: Array, y: Array) -> Root:
+        """Return the square root of the curvature."""
+        return Root(namespace(f).sqrt(self.curvature(f, y)), None)
 
     def prox(self, f: Array, y: Array, step: Array) -> Array:
         """Return f - step s with s = (f - y) / (1 + step) clipped to [-delta, delta]."""
@@ -249,6 +270,10 @@ class Quantile:
         """Return zeros: the pieces are linear."""
         return 0 * f
 
+    def root(self, f: Array, y: Array) -> Root:
+        """Return zeros."""
+        return Root(0 * f, None)
+
     def prox(self, f: Array, y: Array, step: Array) -> Array:
         """Move f towards y by at most level step from below, (1 - level) step from above."""
         reach = namespace(f).clip(f - y, min=-self.level * step, max=(1 - self.level) * step)
@@ -291,6 +316,12 @@ class CrossEntropy:
         """Return p (1 - p) for the probabilities p of the classes."""
         chance = namespace(f).exp(f - _logsumexp(f))
         return chance * (1 - chance)
+
+    def root(self, f: Array, y: Array) -> Root:
+        """Return (I - p 1') diag(sqrt p)."""
+        xp = namespace(f)
+        chance = xp.exp(f - _logsumexp(f))
+        return Root(xp.sqrt(chance), chance)
 
     def prox(self, f: Array, y: Array, step: Array) -> Array:
         """Find L = logsumexp of the answer z, row by row, by Newton's method.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cvxnn.arrays import Array, like, namespace, to_numpy
-from cvxnn.functions.base import SampleLoss
+from cvxnn.functions.base import Root, SampleLoss
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +41,11 @@ class Mean:
     def curvature(self, x: Array) -> Array:
         """Return w_i times the second derivative in every entry of row i, (n, c)."""
         return self.weights * self.loss.curvature(x, self.target)
+
+    def root(self, x: Array) -> Root:
+        """Return B with B B' the Hessian in every row, w_i in it."""
+        scale, pull = self.loss.root(x, self.target)
+        return Root(namespace(scale).sqrt(self.weights) * scale, pull)
 
     def prox(self, x: Array, step: float) -> Array:
         """Return the loss's prox in row i with step w_i step, (n, c)."""

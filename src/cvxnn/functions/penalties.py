@@ -5,14 +5,25 @@ For a norm the conjugate is the indicator of the dual ball, `polar` the dual nor
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from cvxnn.arrays import Array, block_norms, device, namespace, to_numpy
-
-SLACK = 8.0
-"""How many units in the last place a polar may exceed 1 before the conjugate is infinite."""
+from cvxnn.functions.blocks import (
+    check_strength,
+    column_norms,
+    divided,
+    first_largest,
+    indicator,
+    largest,
+    per_block,
+    shrink,
+    shrink_jacobian,
+    thin_svd,
+    total,
+)
 
 
 @dataclass(frozen=True)
@@ -32,31 +43,36 @@ class GroupNorm:
     smoothness = math.inf
 
     def __post_init__(self) -> None:
-        _check(self.alpha)
+        check_strength(self.alpha)
 
     def value(self, x: Array) -> float:
         """Return alpha times the sum of the blocks' norms."""
-        return self.alpha * _total(block_norms(x))
+        return self.alpha * total(block_norms(x))
 
     def gradient(self, x: Array) -> Array:
         """Return alpha u_b / |u_b|, and 0 for a zero block, a subgradient."""
-        return self.alpha * _over(x, block_norms(x))
+        return self.alpha * divided(x, block_norms(x))
 
     def prox(self, x: Array, step: float) -> Array:
         """Take step alpha off the norm of every block, down to 0."""
-        return _shrink(x, block_norms(x), step * self.alpha)
+        return shrink(x, block_norms(x), step * self.alpha)
 
     def conjugate(self, v: Array) -> float:
         """Return 0 where every |v_b| is at most alpha, `inf` otherwise."""
-        return _indicator(self.polar(v))
+        return indicator(self.polar(v))
 
     def polar(self, v: Array) -> Array:
         """Return |v_b| / alpha, (p,)."""
-        return _per_block(block_norms(v)) / self.alpha
+        return per_block(block_norms(v)) / self.alpha
 
     def direction(self, v: Array) -> Array:
         """Return v_b / (alpha |v_b|), and 0 for a zero block."""
-        return _over(v, block_norms(v)) / self.alpha
+        return divided(v, block_norms(v)) / self.alpha
+
+    def jacobian(self, x: Array, step: float) -> Callable[[Array], Array]:
+        """Return z -> (1 - t) z + t e <e, z> with e = u_b / |u_b|, t = step alpha / |u_b|."""
+        axes = tuple(range(1, x.ndim))
+        return shrink_jacobian(x, block_norms(x), step * self.alpha, axes)
 
 
 @dataclass(frozen=True)
@@ -75,32 +91,36 @@ class ColumnNorm:
     smoothness = math.inf
 
     def __post_init__(self) -> None:
-        _check(self.alpha)
+        check_strength(self.alpha)
 
     def value(self, x: Array) -> float:
         """Return alpha times the sum of the columns' norms."""
-        return self.alpha * _total(_column_norms(x))
+        return self.alpha * total(column_norms(x))
 
     def gradient(self, x: Array) -> Array:
         """Return alpha times every column over its norm, and 0 for a zero column."""
-        return self.alpha * _over(x, _column_norms(x))
+        return self.alpha * divided(x, column_norms(x))
 
     def prox(self, x: Array, step: float) -> Array:
         """Take step alpha off the norm of every column, down to 0."""
-        return _shrink(x, _column_norms(x), step * self.alpha)
+        return shrink(x, column_norms(x), step * self.alpha)
 
     def conjugate(self, v: Array) -> float:
         """Return 0 where no column's norm exceeds alpha, `inf` otherwise."""
-        return _indicator(self.polar(v))
+        return indicator(self.polar(v))
 
     def polar(self, v: Array) -> Array:
         """Return the largest norm of a column over alpha, (p,)."""
-        return _largest(_column_norms(v)) / self.alpha
+        return largest(column_norms(v)) / self.alpha
 
     def direction(self, v: Array) -> Array:
         """Return the unit vector of the largest column over alpha, 0 in the other columns."""
-        norms = _column_norms(v)
-        return _over(v, norms) * _first_largest(norms) / self.alpha
+        norms = column_norms(v)
+        return divided(v, norms) * first_largest(norms) / self.alpha
+
+    def jacobian(self, x: Array, step: float) -> Callable[[Array], Array]:
+        """Return that of `GroupNorm`, for every column."""
+        return shrink_jacobian(x, column_norms(x), step * self.alpha, (1,))
 
 
 @dataclass(frozen=True)
@@ -120,15 +140,15 @@ class Nuclear:
     smoothness = math.inf
 
     def __post_init__(self) -> None:
-        _check(self.alpha)
+        check_strength(self.alpha)
 
     def value(self, x: Array) -> float:
         """Return alpha times the sum of all singular values."""
-        return self.alpha * _total(namespace(x).linalg.svdvals(x))
+        return self.alpha * total(namespace(x).linalg.svdvals(x))
 
     def gradient(self, x: Array) -> Array:
         """Return alpha U V' over the nonzero singular values, a subgradient."""
-        left, sizes, right = _svd(x)
+        left, sizes, right = thin_svd(x)
         return self.alpha * (left * namespace(x).sign(sizes)) @ right
 
     def prox(self, x: Array, step: float) -> Array:
@@ -136,7 +156,7 @@ class Nuclear:
         xp, floor = namespace(x), step * self.alpha
         alive = np.flatnonzero(to_numpy(block_norms(x))[:, 0, 0] > floor)
         index = xp.asarray(alive, device=device(x))
-        left, sizes, right = _svd(xp.take(x, index, axis=0))
+        left, sizes, right = thin_svd(xp.take(x, index, axis=0))
         shrunk = (left * xp.clip(sizes - floor, min=0.0)) @ right
         place = np.zeros(x.shape[0], dtype=np.int64)
         place[alive] = 1 + np.arange(len(alive))
@@ -146,7 +166,7 @@ class Nuclear:
 
     def conjugate(self, v: Array) -> float:
         """Return 0 where no singular value exceeds alpha, `inf` otherwise."""
-        return _indicator(self.polar(v))
+        return indicator(self.polar(v))
 
     def polar(self, v: Array) -> Array:
         """Return the largest singular value over alpha, (p,)."""
@@ -154,9 +174,39 @@ class Nuclear:
 
     def direction(self, v: Array) -> Array:
         """Return the product of the top singular pair over alpha, and 0 for a zero block."""
-        left, sizes, right = _svd(v)
+        left, sizes, right = thin_svd(v)
         first = namespace(v).sign(sizes[..., :1])
         return (left[..., :1] * first) @ right[..., :1, :] / self.alpha
+
+    def jacobian(self, x: Array, step: float) -> Callable[[Array], Array]:
+        """Return the derivative of a function of singular values, by divided differences.
+
+        In the singular frame z has a symmetric part, a skew part and parts outside the frame; each
+        is multiplied by its own quotient of shrunk and given values [LiSunToh2018, section 2].
+        """
+        xp = namespace(x)
+        left, sizes, right = thin_svd(x)
+        floor, tall = step * self.alpha, xp.matrix_transpose(sizes)
+        kept, kept_tall = xp.clip(sizes - floor, min=0.0), xp.clip(tall - floor, min=0.0)
+        gaps = tall - sizes
+        alike = xp.abs(gaps) <= 1e-9 * xp.max(sizes, axis=2, keepdims=True)
+        slope = xp.astype((tall > floor) & (sizes > floor), x.dtype)
+        same = xp.where(alike, slope, (kept_tall - kept) / xp.where(alike, 1.0, gaps))
+        total = tall + sizes
+        skew = (kept_tall + kept) / xp.where(total > 0, total, 1.0)
+        share = kept / xp.where(sizes > 0, sizes, 1.0)
+        left_t, right_t = xp.matrix_transpose(left), xp.matrix_transpose(right)
+
+        def apply(z: Array) -> Array:
+            columns, rows = z @ right_t, left_t @ z
+            core = left_t @ columns
+            turned = xp.matrix_transpose(core)
+            inner = (same * (core + turned) + skew * (core - turned)) / 2
+            beside = (columns - left @ core) * share
+            below = xp.matrix_transpose(share) * (rows - core @ right)
+            return (left @ inner + beside) @ right + left @ below
+
+        return apply
 
 
 @dataclass(frozen=True)
@@ -174,11 +224,11 @@ class L1:
     smoothness = math.inf
 
     def __post_init__(self) -> None:
-        _check(self.alpha)
+        check_strength(self.alpha)
 
     def value(self, x: Array) -> float:
         """Return alpha times the sum of all |u|."""
-        return self.alpha * _total(namespace(x).abs(x))
+        return self.alpha * total(namespace(x).abs(x))
 
     def gradient(self, x: Array) -> Array:
         """Return alpha sign(u), a subgradient."""
@@ -191,16 +241,22 @@ class L1:
 
     def conjugate(self, v: Array) -> float:
         """Return 0 where no |v| exceeds alpha, `inf` otherwise."""
-        return _indicator(self.polar(v))
+        return indicator(self.polar(v))
 
     def polar(self, v: Array) -> Array:
         """Return the largest |v| of every block over alpha, (p,)."""
-        return _largest(namespace(v).abs(v)) / self.alpha
+        return largest(namespace(v).abs(v)) / self.alpha
 
     def direction(self, v: Array) -> Array:
         """Return the sign of the largest entry over alpha, 0 in the other entries."""
         xp = namespace(v)
-        return xp.sign(v) * _first_largest(xp.abs(v)) / self.alpha
+        return xp.sign(v) * first_largest(xp.abs(v)) / self.alpha
+
+    def jacobian(self, x: Array, step: float) -> Callable[[Array], Array]:
+        """Return the product with 1 where |u| exceeds step alpha, with 0 elsewhere."""
+        xp = namespace(x)
+        alive = xp.astype(xp.abs(x) > step * self.alpha, x.dtype)
+        return lambda z: alive * z
 
 
 @dataclass(frozen=True)
@@ -218,7 +274,7 @@ class Ridge:
     alpha: float
 
     def __post_init__(self) -> None:
-        _check(self.alpha)
+        check_strength(self.alpha)
 
     @property
     def smoothness(self) -> float:
@@ -227,7 +283,7 @@ class Ridge:
 
     def value(self, x: Array) -> float:
         """Return alpha/2 |u|^2."""
-        return self.alpha / 2 * _total(x**2)
+        return self.alpha / 2 * total(x**2)
 
     def gradient(self, x: Array) -> Array:
         """Return alpha u."""
@@ -239,15 +295,19 @@ class Ridge:
 
     def conjugate(self, v: Array) -> float:
         """Return |v|^2 / (2 alpha)."""
-        return _total(v**2) / (2 * self.alpha)
+        return total(v**2) / (2 * self.alpha)
 
     def polar(self, v: Array) -> Array:
         """Return zeros, (p,): the conjugate is finite everywhere."""
-        return namespace(v).zeros_like(_largest(v))
+        return namespace(v).zeros_like(largest(v))
 
     def direction(self, v: Array) -> Array:
         """Return sqrt(2 / alpha) v_b / |v_b|, and 0 for a zero block."""
-        return _over(v, block_norms(v)) * math.sqrt(2 / self.alpha)
+        return divided(v, block_norms(v)) * math.sqrt(2 / self.alpha)
+
+    def jacobian(self, x: Array, step: float) -> Callable[[Array], Array]:
+        """Return the product with 1 / (1 + step alpha)."""
+        return lambda z: z / (1 + step * self.alpha)
 
 
 @dataclass(frozen=True)
@@ -278,80 +338,18 @@ class Unpenalised:
 
     def conjugate(self, v: Array) -> float:
         """Return 0 where `v` is zero, `inf` otherwise."""
-        return _indicator(self.polar(v))
+        return indicator(self.polar(v))
 
     def polar(self, v: Array) -> Array:
         """Return 0 for a zero block and `inf` for any other, (p,)."""
         xp = namespace(v)
-        peak = _largest(xp.abs(v))
+        peak = largest(xp.abs(v))
         return xp.where(peak == 0, peak, math.inf)
 
     def direction(self, v: Array) -> Array:
         """Return v_b / |v_b|, and 0 for a zero block."""
-        return _over(v, block_norms(v))
+        return divided(v, block_norms(v))
 
-
-def _check(alpha: float) -> None:
-    if not 0 < alpha < math.inf:
-        raise ValueError(
-            f"alpha is {alpha} but must be positive and finite; use Unpenalised() for no penalty"
-        )
-
-
-def _total(x: Array) -> float:
-    return float(namespace(x).sum(x))
-
-
-def _rows(x: Array) -> Array:
-    """Return every block as a row, (p, ...) to (p, size)."""
-    return namespace(x).reshape(x, (x.shape[0], math.prod(x.shape[1:])))
-
-
-def _per_block(x: Array) -> Array:
-    """Drop the kept axes of a reduction, (p, 1, ..., 1) to (p,)."""
-    return namespace(x).reshape(x, (x.shape[0],))
-
-
-def _largest(x: Array) -> Array:
-    """Return the largest entry of every block, (p, ...) to (p,)."""
-    return namespace(x).max(_rows(x), axis=1)
-
-
-def _first_largest(x: Array) -> Array:
-    """Return 1 at the first largest entry of every block and 0 elsewhere, in the shape of `x`."""
-    xp = namespace(x)
-    rows = _rows(x)
-    places = xp.arange(rows.shape[1], device=x.device)
-    marks = places == xp.argmax(rows, axis=1, keepdims=True)
-    return xp.reshape(xp.astype(marks, x.dtype), x.shape)
-
-
-def _column_norms(x: Array) -> Array:
-    """Return the Euclidean norm of every column, (p, d, c) to (p, 1, c)."""
-    xp = namespace(x)
-    p, d, c = x.shape
-    columns = xp.reshape(xp.matrix_transpose(x), (p * c, d))
-    return xp.reshape(block_norms(columns), (p, 1, c))
-
-
-def _over(x: Array, norms: Array) -> Array:
-    """Return x / norms, and 0 where the norm is 0."""
-    return x / namespace(x).where(norms > 0, norms, 1.0)
-
-
-def _shrink(x: Array, norms: Array, floor: float) -> Array:
-    """Take `floor` off every norm, down to 0."""
-    return x * (1 - floor / namespace(x).clip(norms, min=floor))
-
-
-def _svd(x: Array) -> tuple[Array, Array, Array]:
-    """Return the thin factors of every block, the singular values as a row (p, 1, k)."""
-    left, sizes, right = namespace(x).linalg.svd(x, full_matrices=False)
-    return left, sizes[:, None, :], right
-
-
-def _indicator(polar: Array) -> float:
-    """Return 0 where all of `polar` is at most 1 up to rounding, `inf` otherwise."""
-    xp = namespace(polar)
-    edge = 1 + SLACK * float(xp.finfo(polar.dtype).eps)
-    return 0.0 if bool(xp.all(polar <= edge)) else math.inf
+    def jacobian(self, x: Array, step: float) -> Callable[[Array], Array]:
+        """Return the identity."""
+        return lambda z: z

@@ -1,6 +1,7 @@
 """Different penalties on different pieces of one flat vector."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from cvxnn.arrays import Array, namespace
@@ -74,6 +75,11 @@ class Separable:
     def direction(self, v: Array) -> Array:
         """Return the pieces' directions, flat."""
         return _join([part.direction(piece) for part, piece in self._pairs(v)])
+
+    def jacobian(self, x: Array, step: float) -> Callable[[Array], Array]:
+        """Return the pieces' derivatives side by side, flat."""
+        slopes = [part.jacobian(piece, step) for part, piece in self._pairs(x)]
+        return lambda z: _join([f(piece) for f, piece in zip(slopes, self.split(z), strict=True)])
 
     def _pairs(self, x: Array) -> list[tuple[Penalty, Array]]:
         return list(zip(self.parts, self.split(x), strict=True))

@@ -32,6 +32,9 @@ class Lift(LinearMap, Protocol):
     def restrict(self, blocks: Array) -> "Lift":
         """Return the map of the blocks with these indices alone."""
 
+    def astype(self, dtype: object) -> "Lift":
+        """Return the same map with its data in another precision."""
+
     def outer(self, inner: Array) -> Array:
         """Return A (I x inner) A* as one (n, n) matrix, `inner` (d, d) standing at every block."""
 

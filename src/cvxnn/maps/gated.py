@@ -77,18 +77,27 @@ class Gated:
         """Return the blocks X' D_i z, (n, c) to (p, d, c), as one product per row block."""
         xp = namespace(z)
         p, d, c = self.in_shape
-        total = xp.zeros((p, d * c), dtype=z.dtype, device=device(z))
+        total: Array = None
         # data of another dtype are widened block by block, so the masks count too
         width = d * c if z.dtype == self.masks.dtype else max(p, d * c)
         for rows, x, masks in self._blocks(z.dtype, width):
             weighted = x[:, :, None] * z[rows, None, :]
-            total = total + masks.T @ xp.reshape(weighted, (x.shape[0], d * c))
+            part = masks.T @ xp.reshape(weighted, (x.shape[0], d * c))
+            total = part if total is None else total + part
+        if total is None:
+            total = xp.zeros((p, d * c), dtype=z.dtype, device=device(z))
         return xp.reshape(total, (p, d, c))
 
     def restrict(self, blocks: Array) -> "Gated":
         """Return the map of some gates."""
         xp = namespace(self.masks)
         return Gated(self.features, xp.take(self.masks, blocks, axis=1), self.outputs)
+
+    def astype(self, dtype: object) -> "Gated":
+        """Return the same map with its data in another precision."""
+        xp = namespace(self.features)
+        features, masks = (xp.astype(x, dtype, copy=False) for x in (self.features, self.masks))
+        return Gated(features, masks, self.outputs)
 
     def outer(self, inner: Array) -> Array:
         """Return sum_i D_i X inner X' D_i = (X inner X') o (D D'), (n, n)."""
@@ -136,6 +145,10 @@ class Signed:
         xp, masks = namespace(self.inner.masks), self.inner.masks
         signed = xp.concat([masks, -masks], axis=1)
         return Gated(self.inner.features, xp.take(signed, blocks, axis=1), self.inner.outputs)
+
+    def astype(self, dtype: object) -> "Signed":
+        """Return the same map with its data in another precision."""
+        return Signed(self.inner.astype(dtype))
 
     def outer(self, inner: Array) -> Array:
         """Return twice the matrix of the unsigned map."""

@@ -1,6 +1,7 @@
 """A norm restricted to a cone per block: its prox is exact, by projection."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -33,6 +34,26 @@ class Projector:
             )
             result[block, :, column] = point if bound else inside(self._rows[block], point)
         return like(result, blocks)
+
+    def jacobian(self, blocks: Array) -> Callable[[Array], Array]:
+        """Return the derivative of the projection at `blocks`: orthogonal onto each one's face."""
+        self(blocks)
+        zero = (to_numpy(blocks) == 0).all(axis=1, keepdims=True)
+        frames = {
+            key: np.linalg.qr(self._rows[key[0]][faces].T)[0]
+            for key, faces in self._faces.items()
+            if len(faces)
+        }
+
+        def apply(z: Array) -> Array:
+            flat = to_numpy(z).astype(float)
+            flat = np.where(zero, 0.0, flat)
+            for (block, column), frame in frames.items():
+                part = flat[block, :, column]
+                flat[block, :, column] = part - frame @ (frame.T @ part)
+            return like(flat, z)
+
+        return apply
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +94,11 @@ class OnCones:
     def direction(self, v: Array) -> Array:
         """Return the norm's direction of the projections."""
         return self.norm.direction(self.project(v))
+
+    def jacobian(self, x: Array, step: float) -> Callable[[Array], Array]:
+        """Return the norm's derivative at the projection, after the projection's own."""
+        flat, shrunk = self.project.jacobian(x), self.norm.jacobian(self.project(x), step)
+        return lambda z: shrunk(flat(z))
 
 
 def cones_in_penalty(program: Program) -> Program | None:

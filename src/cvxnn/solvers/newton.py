@@ -1,83 +1,79 @@
-"""Semismooth Newton steps inside a proximal point method, for gated networks with one output."""
+"""Semismooth Newton steps inside a proximal point method: few steps, each a system in the dual."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
-
-from cvxnn.arrays import Array, double, like, to_numpy
-from cvxnn.functions import ColumnNorm, GroupNorm, Nuclear
-from cvxnn.linalg import conjugate_gradient
-from cvxnn.maps import Gated
+from cvxnn.arrays import Array, double, inner, namespace, norm
+from cvxnn.functions.base import Root
 from cvxnn.program import Iterate, Program
+from cvxnn.solvers.fista import origin
+from cvxnn.solvers.systems import SIDE, Slope, Systems
 
-Floats = NDArray[np.float64]
-
-_PAIRED = 3000
-"""Samples beyond which no matrix of their pairs is made."""
 _WIDEN, _NARROW = 3.0, 0.2
 """What a proximal step is multiplied by when Newton's method converged in it, and when not."""
 _FARTHEST = 1e7
 """Longest proximal step, in units of the inverse smoothness of the loss."""
-_NEWTON, _HALVINGS = 40, 10
+_NEWTON, _HALVINGS = 40, 30
+_EXACT, _SHARPEN = 1e-2, 0.1
+"""Residual of the first step, in units of the gradient over the smoothness of the loss, and what
+it is multiplied by in every further step."""
+_PRODUCTS = 20.0
 _ROUND = 1e-14
-"""Relative residual that is rounding."""
-_CG, _CG_STEPS = 1e-2, 1000
-"""Share of the equation's residual that conjugate gradients may leave, and their steps."""
+"""Relative error of rounding in a residual and in a sum of a few values."""
 
 
 class State(NamedTuple):
-    """Where the proximal point method is."""
+    """Where the proximal point method is, in float64."""
 
-    blocks: Floats
-    """u, (p, d)."""
-    free: Floats
-    """b, (q,)."""
-    dual: Floats
-    """v, (n,)."""
+    blocks: Array
+    """u, (p, d, c)."""
+    free: Array
+    """b, (q, c)."""
+    score: Array
+    """z, (n, c): the dual point is -grad loss(z)."""
     reach: float
     """Length of the next proximal step."""
     exact: float
     """Residual to which it is solved."""
+    products: float
+    """What a system took by conjugate gradients; a guess at first."""
 
 
 class Point(NamedTuple):
-    """What a dual point v gives: the blocks prox(u + reach A'v), and how far v is from theirs."""
+    """What scores z give: v = -grad loss(z), the blocks prox(u + reach A'v), and z - their fit."""
 
-    active: NDArray[np.int64]
-    """(k,), the blocks that are not zero."""
-    masks: Floats
-    """(n, k)."""
-    blocks: Floats
-    """(k, d)."""
-    free: Floats
-    shares: Floats
-    """(k,), by which each block was shortened."""
-    units: Floats
-    """(k, d)."""
-    fit: Floats
-    """(n,)."""
-    rest: Floats
-    """v + the gradient of the loss at the fit, (n,): zero at the solution."""
+    score: Array
+    root: Root
+    """B with B B' the curvature of the loss at the scores."""
+    slope: Slope
+    """The blocks that are not zero, and how their fit bends with v."""
+    free: Array
+    residual: Array
+    """z - A u - F b, (n, c): zero at the solution."""
+    value: float
+    """Minus the dual objective of the step, less a constant."""
+    noise: float
+    """How far rounding may put it off."""
 
 
 @dataclass(frozen=True)
 class Newton:
-    """The proximal point method in u, each step a system of n equations in the dual point v.
+    """The proximal point method in u, each step a system of equations in scores z.
 
-    With U = u_k + reach A'v, the step's solution is u = prox(U), v = -grad loss(A u + F b).
-    Newton's method on that equation needs H (sum_i D_i X P_i X' D_i + F F') reach, with H the
-    loss's curvature and P_i = (1 - t_i) I + t_i e_i e_i' on the active blocks, t_i = reach alpha /
-    |U_i|, e_i = U_i / |U_i| [LiSunToh2018]. Its first part is (X X') o (D diag(1 - t) D'), which
-    costs no factor d; beyond 3,000 samples products and conjugate gradients take its place.
+    With v = -grad loss(z) and U = u_k + reach A'v the step's solution is where z = A u + F b, u =
+    prox(U), b = b_k + reach F'v. Newton's method on that equation needs I + (A P A' + F F') reach
+    H, with H the loss's curvature at z and P the slope of the prox on the blocks that are not zero
+    [LiSunToh2018]. As a function of v the residual is minus the gradient of the step's dual, so a
+    search along it ends at the solution; and v never leaves the domain of the loss's conjugate.
+    For smooth losses and programs without a cone. The points are in float64, the products of large
+    systems in the dtype of the data.
     """
 
-    reach: float = 100.0
-    """First proximal step, in units of the inverse smoothness of the loss."""
+    reach: float = 20.0
+    """First proximal step from zero, in units of the inverse smoothness of the loss."""
+    warm: float = 100.0
+    """First proximal step from other blocks u, in units of |u| / |A'v|."""
 
     name = "newton"
     heuristic = False
@@ -86,157 +82,99 @@ class Newton:
 
     def workspace(self, n: int, p: int) -> int:
         """Return the numbers in masks, products on active gates, and pairs of samples."""
-        return 4 * n * p + (3 * n * n if n <= _PAIRED else 0)
+        return 4 * n * p + (3 * n * n if n <= SIDE else 0)
 
     def why_not(self, program: Program) -> str | None:
-        """Return None for smooth losses, one output, gates without cones and a group norm."""
-        if program.constraint is not None or not isinstance(program.lift, Gated):
-            return "Newton's method takes gated networks without cones; use solver='auto'"
+        """Return None for a smooth loss without a cone."""
+        if program.constraint is not None:
+            return "Newton's method takes no cone constraint; use solver='auto'"
         if not math.isfinite(program.loss.smoothness):
             return "Newton's method needs a smooth loss and this one has kinks; use solver='admm'"
-        if program.lift.out_shape[-1] != 1:
-            return "Newton's method takes one output; use solver='fista'"
-        if not isinstance(program.penalty, GroupNorm | ColumnNorm | Nuclear):
-            return "Newton's method takes norms of whole neurons; use solver='fista'"
         return None
 
     def init(self, program: Program, start: Iterate | None) -> State:
         """Return the state at `start`, or at zero."""
-        (p, d, _), q = program.lift.in_shape, program.free.shape[1]
-        blocks, free = np.zeros((p, d)), np.zeros(q)
-        if start is not None:
-            blocks = to_numpy(double(start.blocks))[:, :, 0]
-            free = to_numpy(double(start.free))[:, 0]
-        view = _View(program)
-        dual = -view.gradient(view.apply(view.masks, blocks) + view.columns @ free)
-        smooth = program.loss.smoothness
-        return State(blocks, free, dual, self.reach / smooth, 1e-2 * smooth * math.sqrt(len(dual)))
+        blocks, free = origin(program) if start is None else (start.blocks, start.free)
+        blocks, free = double(blocks), double(free)
+        score, smooth = program.predict(blocks, free), program.loss.smoothness
+        gradient = double(program.loss.gradient(score))
+        exact, reach = _EXACT * norm(gradient) / smooth, self.reach / smooth
+        if (size := norm(blocks)) > 0:
+            pulled = program.lift.adjoint(gradient)
+            alive = namespace(blocks).any(blocks != 0, axis=(1, 2), keepdims=True)
+            reach = self.warm * size / (norm(pulled * double(alive)) or math.inf) or reach
+        return State(blocks, free, score, reach, exact, _PRODUCTS)
 
     def step(self, program: Program, state: State) -> State:
         """Return the state after a proximal step."""
-        view, dual = _View(program), state.dual
-        pulled = view.adjoint(view.masks, dual)
-        point = view.at(state, dual, pulled)
+        equation, systems = _Equation(program, state), Systems(program, state.products)
+        point = equation.at(state.score)
+        solved = equation.solved(point)
         for _ in range(_NEWTON):
-            if view.solved(state, point):
+            if solved:
                 break
-            move = view.direction(state.reach, point)
-            along, share = view.adjoint(view.masks, move), 1.0
-            length = float(np.linalg.norm(point.rest))
-            for _ in range(_HALVINGS):
-                trial = view.at(state, dual + share * move, pulled + share * along)
-                if float(np.linalg.norm(trial.rest)) <= (1 - 1e-4 * share) * length:
-                    break
-                share /= 2
-            else:
+            move, decrease = systems.direction(point.slope, point.root, point.residual)
+            trial = equation.search(point, move, decrease)
+            if trial is None:
                 break
-            dual, pulled, point = dual + share * move, pulled + share * along, trial
-        if not view.solved(state, point):  # a shorter step is an easier equation
-            return state._replace(reach=_NARROW * state.reach)
-        blocks = np.zeros_like(state.blocks)
-        blocks[point.active] = point.blocks
+            point, solved = trial, decrease <= point.noise or equation.solved(trial)
+        if not solved:  # a shorter step is an easier equation
+            return state._replace(reach=_NARROW * state.reach, products=systems.products)
         reach = min(_WIDEN * state.reach, _FARTHEST / program.loss.smoothness)
-        return State(blocks, point.free, dual, reach, 0.1 * state.exact)
+        exact = _SHARPEN * state.exact
+        blocks = point.slope.whole
+        return State(blocks, point.free, point.score, reach, exact, systems.products)
 
     def read(self, program: Program, state: State) -> Iterate:
         """Return the points."""
-        rows = (state.blocks[:, :, None], state.free[:, None], state.dual[:, None])
-        return Iterate(*(like(x, program.free) for x in rows))
+        return Iterate(state.blocks, state.free, -double(program.loss.gradient(state.score)))
 
     def done(self, state: State) -> bool:
         """Return False: every step may still help."""
         return False
 
 
-class _View:
-    """A program as Newton's method sees it: in host memory and float64."""
+class _Equation:
+    """z = A prox(u + reach A'v) + F (b + reach F'v) with v = -grad loss(z): a proximal step."""
 
-    def __init__(self, program: Program) -> None:
-        lift, penalty = cast(Gated, program.lift), cast(GroupNorm, program.penalty)
-        self.loss, self.alpha = program.loss, penalty.alpha
-        self.features, self.masks = (to_numpy(double(x)) for x in (lift.features, lift.masks))
-        self.columns = to_numpy(double(program.free))
+    def __init__(self, program: Program, state: State) -> None:
+        self.program, self.state = program, state
+        self.columns = double(program.free)
 
-    def gradient(self, fit: Floats) -> Floats:
-        """Return the loss's gradient at predictions (n,)."""
-        return self._of(self.loss.gradient, fit)
-
-    def root(self, fit: Floats) -> Floats:
-        """Return the square root of the loss's curvature at predictions (n,)."""
-        return np.sqrt(self._of(self.loss.curvature, fit))
-
-    def _of(self, derivative: Callable[[Array], Array], fit: Floats) -> Floats:
-        values = derivative(like(fit[:, None], self.loss.target))
-        return to_numpy(double(values))[:, 0]
-
-    def apply(self, masks: Floats, blocks: Floats) -> Floats:
-        """Return sum_i D_i X u_i, (n,), for masks (n, k) and blocks (k, d)."""
-        return np.asarray(np.einsum("ij,ij->i", masks, self.features @ blocks.T))
-
-    def adjoint(self, masks: Floats, v: Floats) -> Floats:
-        """Return X' D_i v, (k, d)."""
-        return np.asarray(masks.T @ (self.features * v[:, None]))
-
-    def at(self, state: State, dual: Floats, pulled: Floats) -> Point:
-        """Return the point of a dual point v, with A'v = `pulled` (p, d)."""
-        moved = state.blocks + state.reach * pulled
-        norms, floor = np.linalg.norm(moved, axis=1), state.reach * self.alpha
-        active = np.flatnonzero(norms > floor)
-        shares = floor / norms[active]
-        blocks = moved[active] * (1 - shares)[:, None]
+    def at(self, score: Array) -> Point:
+        """Return the point of scores (n, c)."""
+        state, program = self.state, self.program
+        dual = -double(program.loss.gradient(score))
+        moved = state.blocks + state.reach * program.lift.adjoint(dual)
+        blocks = program.penalty.prox(moved, state.reach)
         free = state.free + state.reach * (self.columns.T @ dual)
-        masks = self.masks[:, active]
-        fit = self.apply(masks, blocks) + self.columns @ free
-        rest = dual + self.gradient(fit)
-        units = moved[active] / norms[active, None]
-        return Point(active, masks, blocks, free, shares, units, fit, rest)
+        slope = Slope(program, moved, blocks, state.reach)
+        fit = slope.lift.apply(slope.blocks) + self.columns @ free
+        far = inner(slope.blocks, slope.moved) - inner(slope.blocks, slope.blocks) / 2
+        far = (far + inner(free, free) / 2) / state.reach
+        loss, penalty = program.loss.value(score), program.penalty.value(slope.blocks)
+        product = inner(dual, score)
+        value = far - penalty - loss - product
+        noise = _ROUND * (abs(far) + abs(penalty) + abs(loss) + abs(product))
+        root = program.loss.root(score)
+        if root.pull is not None:  # a constant in every row does not matter to v
+            score = score - namespace(score).mean(score - fit, axis=1, keepdims=True)
+        return Point(score, root, slope, free, score - fit, value, noise)
 
-    def solved(self, state: State, point: Point) -> bool:
+    def search(self, point: Point, move: Array, decrease: float) -> Point | None:
+        """Return a point along `move` that is lower by a share of `decrease`, None if none is."""
+        share = 1.0
+        for _ in range(_HALVINGS):
+            trial = self.at(point.score + share * move)
+            enough = point.value - 1e-4 * share * decrease
+            if trial.value <= enough + point.noise:
+                return trial
+            share /= 2
+        return None
+
+    def solved(self, point: Point) -> bool:
         """Tell whether the step's equation holds well enough."""
-        left = float(np.linalg.norm(point.rest))
-        gone = float((state.blocks**2).sum()) - float((state.blocks[point.active] ** 2).sum())
-        change = float(((point.blocks - state.blocks[point.active]) ** 2).sum()) + max(gone, 0.0)
-        smooth = self.loss.smoothness
-        enough = min(state.exact, 0.2 * math.sqrt(change * smooth / state.reach))
-        return left <= max(enough, _ROUND * smooth * math.sqrt(len(point.rest)))
-
-    def direction(self, reach: float, point: Point) -> Floats:
-        """Return dv with (I + H M) dv = -rest, by a system that is symmetric also where H is 0.
-
-        With h the root of H: dv = h o (I + h M h)^-1 h M rest - rest.
-        """
-        root = self.root(point.fit)
-        if len(root) <= _PAIRED:
-            metric = self._metric(reach, point)
-            right = root * (metric @ point.rest)
-            metric *= root[:, None] * root
-            metric[np.diag_indices(len(root))] += 1
-            factor = cho_factor(metric, overwrite_a=True, check_finite=False)
-            return np.asarray(root * cho_solve(factor, right, check_finite=False) - point.rest)
-
-        def product(v: Floats) -> Floats:
-            pulled = self.adjoint(point.masks, v)
-            along = (point.units * pulled).sum(axis=1)
-            bent = pulled * (1 - point.shares)[:, None]
-            bent += point.units * (point.shares * along)[:, None]
-            linear = self.columns @ (self.columns.T @ v)
-            return np.asarray(reach * (self.apply(point.masks, bent) + linear))
-
-        right = root * product(point.rest)
-        # the equation is then off by root o (what is left of the system)
-        size = float(np.linalg.norm(right)) * float(root.max())
-        tol = _CG * float(np.linalg.norm(point.rest)) / size if size > 0 else 1.0
-        change = conjugate_gradient(
-            lambda v: v + root * product(root * v), right, 0 * right, tol, _CG_STEPS
-        )
-        return np.asarray(root * change - point.rest)
-
-    def _metric(self, reach: float, point: Point) -> Floats:
-        """Return M = (sum_i D_i X P_i X' D_i + F F') reach, (n, n)."""
-        masks = point.masks
-        metric = (self.features @ self.features.T) * ((masks * (1 - point.shares)) @ masks.T)
-        lines = masks * (self.features @ point.units.T)
-        metric += (lines * point.shares) @ lines.T
-        metric += self.columns @ self.columns.T
-        metric *= reach
-        return np.asarray(metric)
+        smooth, left = self.program.loss.smoothness, norm(point.residual)
+        change = norm(point.slope.whole - self.state.blocks)
+        enough = min(self.state.exact, 0.2 * change / math.sqrt(smooth * self.state.reach))
+        return left <= max(enough, _ROUND * norm(point.score))

@@ -7,18 +7,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxnn.arrays import Array, device, double, like, namespace, to_numpy
+from cvxnn.certificate import in_domain
 from cvxnn.program import Constraint, Iterate, Program
 from cvxnn.projection import gauges, project_onto_cone
 from cvxnn.solve import Solver, solve_part
 from cvxnn.solvers.admm import ADMM
 from cvxnn.solvers.cone_norm import cones_in_penalty
 from cvxnn.solvers.fista import FISTA, origin
+from cvxnn.solvers.newton import Newton
 
 Indices = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 
 class State(NamedTuple):
-    """The full iterate, the relative gap asked of the next inner solve, and the end."""
+    """The full iterate, the relative gap asked of the last inner solve, and the end."""
 
     iterate: Iterate
     tol: float
@@ -27,20 +30,24 @@ class State(NamedTuple):
 
 @dataclass(frozen=True)
 class WorkingSet:
-    """Column generation over the given gates, around first-order solvers of small programs.
+    """Column generation over the given gates, around solvers of small programs.
 
-    Sampled cones are mostly slivers that no optimum uses, so a few dozen blocks carry the
-    solution. A round solves on the working set, prices all other blocks at the new dual point by
-    their polar gauge, and adds those above one. The same dual point certifies the whole program.
-    The small programs are solved by proximal gradient with projections onto the cones where the
-    loss is smooth, and by alternating directions where it is not.
+    A few dozen blocks carry the solution. A round solves on the working set, prices all other
+    blocks at the new dual point by their polar gauge, and adds the most violated ones. The same
+    dual point certifies the whole program. Without cones the small programs are solved by
+    Newton's method, or by alternating directions where the loss has kinks; with cones by proximal
+    gradient with projections onto them [Mishkin2022]. Sampled cones are mostly slivers that no
+    optimum uses, so few are let in at a time.
     """
 
-    size: int = 20
-    """Blocks added in a round: at least this many, and at most as many as are active."""
-    first_tol: float = 3e-3
-    """Relative gap of the first inner solve; it falls by `tighten` in every round."""
-    tighten: float = 0.2
+    size: int = 100
+    """Least size of the working set without cones; at least twice the active blocks are in it."""
+    most: float = 0.3
+    """Share of the blocks beyond which all are taken."""
+    slivers: int = 20
+    """Cones added in a round: at least this many, and at most as many as are active."""
+    tighten: float = 0.1
+    """Relative gap of an inner solve, as a share of that of the whole program before it."""
     last_tol: float = 1e-9
     max_iter: int = 1000
     """Iterations of one inner solve; the next round goes on from there."""
@@ -51,8 +58,8 @@ class WorkingSet:
     period = 1
 
     def workspace(self, n: int, p: int) -> int:
-        """Return 0: points are all it holds."""
-        return 0
+        """Return what Newton's method holds on the working set, (n, p) numbers at most."""
+        return Newton().workspace(n, min(p, max(self.size, int(self.most * p))))
 
     def why_not(self, program: Program) -> str | None:
         """Return None: every program can be solved on a part of its blocks."""
@@ -64,21 +71,20 @@ class WorkingSet:
             blocks, free = origin(program)
             dual = -program.loss.gradient(program.predict(blocks, free))
             start = Iterate(blocks, free, dual)
-        return State(start, self.first_tol, False)
+        return State(start, 1.0, False)
 
     def step(self, program: Program, state: State) -> State:
         """Return the state after one round."""
         active = np.flatnonzero(to_numpy(state.iterate.blocks).any(axis=(1, 2)))
-        added = self._price(program, state.iterate, active)
+        score = to_numpy(gauges(program, double(state.iterate.dual)))
+        gap = _relative_gap(program, state.iterate, float(score.max(initial=0.0)))
+        tol = max(min(0.5 * state.tol, self.tighten * gap), self.last_tol)
+        added, violated = self._price(program, state.iterate, active, score)
         chosen = np.union1d(active, added)
-        part = restrict(program, chosen)
-        projected = cones_in_penalty(part)
-        small = part if projected is None or FISTA().why_not(projected) else projected
-        solver: Solver = ADMM() if FISTA().why_not(small) else FISTA()
+        small, solver = _inner(restrict(program, chosen))
         start = _take(state.iterate, chosen)
-        solution = solve_part(small, solver, start=start, tol=state.tol, max_iter=self.max_iter)
-        settled = state.tol <= self.last_tol and len(added) == 0
-        tol = max(self.tighten * state.tol, self.last_tol)
+        solution = solve_part(small, solver, start=start, tol=tol, max_iter=self.max_iter)
+        settled = tol <= self.last_tol and not violated
         return State(_spread(state.iterate, solution.iterate, chosen), tol, settled)
 
     def read(self, program: Program, state: State) -> Iterate:
@@ -89,26 +95,48 @@ class WorkingSet:
         """Tell whether the last and most accurate round found nothing to add."""
         return state.settled
 
-    def _price(self, program: Program, iterate: Iterate, active: Indices) -> Indices:
-        """Return the most violated blocks outside the working set."""
-        room = max(self.size, len(active))
-        dual = double(iterate.dual)
-        score = to_numpy(gauges(program, dual)).copy()
+    def _price(
+        self, program: Program, iterate: Iterate, active: Indices, score: Floats
+    ) -> tuple[Indices, bool]:
+        """Return the blocks to add, the most violated first, and whether any is violated."""
+        score = score.copy()
         score[active] = 0.0
         order = np.argsort(-score, kind="stable")
         if program.constraint is None:
-            return order[:room][score[order[:room]] > 1.0]
+            room = max(self.size, 2 * len(active)) - len(active)
+            whole = len(active) + room > self.most * len(score)
+            added = order[: len(score) - len(active) if whole else room]
+            return added, bool(score.max(initial=0.0) > 1.0)
         # the cheap bounds of slivers are loose: ask the exact gauge before letting one in
-        g = program.lift.adjoint(dual)
-        added: list[np.int64] = []
+        room = max(self.slivers, len(active))
+        g = program.lift.adjoint(double(iterate.dual))
+        slivers: list[np.int64] = []
         for block in order[: 5 * room]:
-            if score[block] <= 1.0 or len(added) == room:
+            if score[block] <= 1.0 or len(slivers) == room:
                 break
             rows = program.constraint.map.rows(int(block))
             exact = project_onto_cone(rows, g[int(block), :, :])
             if float(program.penalty.polar(exact[None, :, :])[0]) > 1.0:
-                added.append(block)
-        return np.array(added, dtype=np.int64)
+                slivers.append(block)
+        return np.array(slivers, dtype=np.int64), len(slivers) > 0
+
+
+def _relative_gap(program: Program, iterate: Iterate, gauge: float) -> float:
+    """Return the relative gap, at most 1, of a dual point whose largest gauge is `gauge`."""
+    upper = program.objective(iterate.blocks, iterate.free)
+    v = in_domain(program.loss, program.free, program.interior, double(iterate.dual))
+    lower = -program.loss.conjugate(-v / max(gauge, 1.0))
+    return min((upper - lower) / upper, 1.0) if upper > 0 else 1.0
+
+
+def _inner(part: Program) -> tuple[Program, Solver]:
+    """Return the small program in the form that is quickest to solve, and its solver."""
+    if Newton().why_not(part) is None:
+        return part, Newton()
+    projected = cones_in_penalty(part)
+    if projected is not None and FISTA().why_not(projected) is None:
+        return projected, FISTA()
+    return part, ADMM()
 
 
 def restrict(program: Program, blocks: Indices) -> Program:

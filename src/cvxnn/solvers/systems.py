@@ -1,0 +1,191 @@
+"""Newton's systems in the dual: by pairs of samples, by active columns, or by products."""
+
+import math
+from collections.abc import Callable
+from functools import cached_property
+from typing import cast
+
+import numpy as np
+
+from cvxnn.arrays import (
+    Array,
+    block_norms,
+    device,
+    double,
+    inner,
+    namespace,
+    norm,
+    solve_positive,
+    to_numpy,
+)
+from cvxnn.functions import ColumnNorm, GroupNorm, Nuclear
+from cvxnn.functions.base import Root
+from cvxnn.linalg import conjugate_gradient
+from cvxnn.maps import Gated, Lift
+from cvxnn.program import Program
+
+SIDE = 4000
+"""Rows beyond which no square matrix is made."""
+_DOUBLE = 2.0
+"""Cost of an operation in float64, where products are in float32."""
+_CG, _CG_STEPS = 3e-2, 1000
+"""Share of the system's residual that conjugate gradients may leave, and their steps."""
+
+_FLAT = 1e-3
+"""Root of the curvature, relative to the largest, below which a loss counts as flat."""
+
+
+class Slope:
+    """M = (A P A' + F F') reach: how the prediction of prox(u + reach A'v) bends with the dual v.
+
+    P, the slope of the penalty's prox, is zero outside the k blocks that are not zero. `moved` is
+    u + reach A'v, (p, d, c), and `blocks` its prox.
+    """
+
+    def __init__(self, program: Program, moved: Array, blocks: Array, reach: float) -> None:
+        xp = namespace(moved)
+        self._where = np.flatnonzero(to_numpy(xp.any(blocks != 0, axis=(1, 2))))
+        self._index = xp.asarray(self._where, device=device(moved))
+        self._all, self.reach, self.program = moved.shape[0], reach, program
+        self.moved, self.blocks = self._take(moved), self._take(blocks)
+        self.lift = program.lift.restrict(self._index)
+
+    def _take(self, blocks: Array) -> Array:
+        return namespace(blocks).take(blocks, self._index, axis=0)
+
+    @property
+    def whole(self) -> Array:
+        """All blocks, (p, d, c)."""
+        xp, blocks = namespace(self.blocks), self.blocks
+        place = np.zeros(self._all, dtype=np.int64)
+        place[self._where] = 1 + np.arange(len(self._where))
+        zero = xp.zeros((1, *blocks.shape[1:]), dtype=blocks.dtype, device=device(blocks))
+        index = xp.asarray(place, device=device(blocks))
+        return xp.take(xp.concat([zero, blocks], axis=0), index, axis=0)
+
+    def product(self, v: Array) -> Array:
+        """Return M v, (n, c), in float32."""
+        lift, bend, columns = self._single
+        return self.reach * (lift.apply(bend(lift.adjoint(v))) + columns @ (columns.T @ v))
+
+    @cached_property
+    def _single(self) -> tuple[Lift, Callable[[Array], Array], Array]:
+        xp = namespace(self.moved)
+        moved, columns = (
+            xp.astype(x, xp.float32, copy=False) for x in (self.moved, self.program.free)
+        )
+        bend = self.program.penalty.jacobian(moved, self.reach)
+        return self.lift.astype(xp.float32), bend, columns
+
+    @cached_property
+    def _norms(self) -> tuple[Array, Array]:
+        """t (k,) and e (k, d): P_i = (1 - t_i) I + t_i e_i e_i' for one output."""
+        norms, kept = block_norms(self.moved)[:, 0, 0], block_norms(self.blocks)[:, 0, 0]
+        return 1 - kept / norms, self.moved[:, :, 0] / norms[:, None]
+
+    @property
+    def _data(self) -> tuple[Array, Array]:
+        lift = cast(Gated, self.lift)
+        return double(lift.features), double(lift.masks)
+
+    def pairs(self, gram: Array) -> Array:
+        """Return M (n, n) from X X': (X X') o (D diag(1 - t) D') and a column D_i X e_i a block."""
+        shares, units = self._norms
+        features, masks = self._data
+        columns = double(self.program.free)
+        root = namespace(shares).sqrt
+        lines = masks * (features @ (root(shares)[:, None] * units).T)
+        open_ = masks * root(1 - shares)
+        wide = namespace(lines).concat([lines, columns], axis=1)
+        return self.reach * (gram * (open_ @ open_.T) + wide @ wide.T)
+
+    def columns(self) -> Array:
+        """Return Z (n, k d + q) with M = Z Z', from the roots of all P_i."""
+        shares, units = self._norms
+        xp, root = namespace(units), namespace(units).sqrt(1 - shares)
+        features, masks = self._data
+        along = features @ (units * (1 - root)[:, None]).T
+        wide = masks[:, :, None] * (
+            features[:, None, :] * root[None, :, None] + along[:, :, None] * units[None, :, :]
+        )
+        flat = xp.reshape(wide, (features.shape[0], -1))
+        return math.sqrt(self.reach) * xp.concat([flat, double(self.program.free)], axis=1)
+
+
+class Systems:
+    """(I + M H) dz = -residual at the points of a program, each solved in the cheapest way.
+
+    With B B' = H it is symmetric, also where H is singular: dz = M B x - residual for the x with
+    (I + B'M B) x = B' residual. The dual then moves by -H dz.
+    """
+
+    def __init__(self, program: Program, products: float) -> None:
+        self.program = program
+        self.products = products
+        """Products that a solution by conjugate gradients takes: the last one's."""
+        self._dense = (
+            isinstance(program.lift, Gated)
+            and program.lift.out_shape[-1] == 1
+            and isinstance(program.penalty, GroupNorm | ColumnNorm | Nuclear)
+        )
+
+    @cached_property
+    def _gram(self) -> Array:
+        features = double(cast(Gated, self.program.lift).features)
+        return features @ features.T
+
+    def direction(self, slope: Slope, root: Root, residual: Array) -> tuple[Array, float]:
+        """Return dz (n, c), and by how much the step's dual objective rises along it at first."""
+        right = root.adjoint(residual)
+        solve = getattr(self, f"_by_{self.way(slope, residual)}")
+        x, bent = solve(slope, root, right)
+        return _scores(root, x, bent - residual), inner(x, right)
+
+    def way(self, slope: Slope, residual: Array) -> str:
+        """Return the cheapest way, by operations: "products", "pairs" or "columns"."""
+        (n, c), (k, d, _) = residual.shape, slope.moved.shape
+        side = k * d + self.program.free.shape[1]
+        flops = {"products": 4.0 * self.products * n * side * c}
+        if self._dense and n <= SIDE:
+            flops["pairs"] = _DOUBLE * (2.0 * n * n * k + n**3 / 3)
+        if self._dense and side <= SIDE:
+            flops["columns"] = _DOUBLE * (n * side**2 + side**3 / 3)
+        return min(flops, key=lambda each: flops[each])
+
+    def _by_pairs(self, slope: Slope, root: Root, right: Array) -> tuple[Array, Array]:
+        metric, scale = slope.pairs(self._gram), root.scale
+        x = solve_positive(metric * scale * scale.T, right)
+        return x, metric @ (scale * x)
+
+    def _by_columns(self, slope: Slope, root: Root, right: Array) -> tuple[Array, Array]:
+        columns = slope.columns()
+        bent = root.scale * columns
+        x = right - bent @ solve_positive(bent.T @ bent, bent.T @ right)
+        return x, columns @ (bent.T @ x)
+
+    def _by_products(self, slope: Slope, root: Root, right: Array) -> tuple[Array, Array]:
+        xp, single = namespace(right), root.single
+        size, self.products = norm(right) or 1.0, 1
+
+        def system(z: Array) -> Array:
+            self.products += 1
+            return z + single.adjoint(slope.product(single.apply(z)))
+
+        right = xp.astype(right / size, xp.float32)
+        x = conjugate_gradient(system, right, 0 * right, _CG, _CG_STEPS)
+        return size * double(x), size * double(slope.product(single.apply(x)))
+
+
+def _scores(root: Root, x: Array, direct: Array) -> Array:
+    """Return dz with B'dz = -x, from x where that fixes it and as `direct` = M B x - residual else.
+
+    They agree, but M magnifies what conjugate gradients leave in x.
+    """
+    xp, scale = namespace(x), root.scale
+    curved = scale > _FLAT * xp.max(scale)
+    indirect = xp.where(curved, -x / xp.where(curved, scale, 1.0), direct)
+    if root.pull is None:
+        return indirect
+    # -x fixes a row up to a constant
+    shift = xp.sum(root.pull * (direct - indirect), axis=1, keepdims=True)
+    return xp.where(curved, indirect + shift, direct)
