@@ -196,7 +196,7 @@ def test_a_stall_is_said(hard: Planted, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_solver_that_is_done_too_early_is_inaccurate(hard: Planted) -> None:
-    solution = solve(hard.program, WorkingSet(first_tol=1e-3, last_tol=1e-3), tol=1e-12)
+    solution = solve(hard.program, WorkingSet(last_tol=1e-2), tol=1e-12)
     assert solution.status is Status.INACCURATE
     is_usable(hard.program, solution, hard.optimum)
 

@@ -84,7 +84,7 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         self._require_memory(architecture, X, target.shape[1])
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         samples = training.distinct_samples(X, target, weights)
-        problem, solver = self._problem(
+        problem, solver, reason = self._problem(
             architecture,
             on_device(X[samples.index], self.device),
             on_device(target[samples.index], self.device),
@@ -104,6 +104,7 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             max_time=None if self.max_time is None else self._left(begin),
             proof_time=self.proof_time,
             callbacks=self._callbacks(),
+            reason=reason,
         )
         self.architecture_ = architecture
         self.network_ = architecture.network(
@@ -121,25 +122,27 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     def _problem(
         self, architecture: Architecture, X: Array, target: Array, weights: Floats, seed: int
-    ) -> tuple[Any, Solver]:
-        """Return the problem at alpha = 1, over all networks or on gates, and its solver."""
+    ) -> tuple[Any, Solver, str]:
+        """Return the problem at alpha = 1, on gates or over all, its solver, and why that one."""
         loss = self._loss(target.shape[1])
         words = {"intercept": self.fit_intercept, "skip": self.skip}
         if training.grows(architecture, self._choice(architecture, target.shape[1])):
             problem = training.open_problem_of(architecture, X, target, weights, loss, **words)
-            return problem, training.grower(self.solver, seed)
+            return problem, training.grower(self.solver, seed), "neurons are added where they help"
         gates, scope = self._gates(architecture, X, seed)
         given = training.problem_of(
             architecture, X, target, weights, loss, gates, scope=scope, **words
         )
-        return given, training.solver_for(given.program, self.solver)
+        return given, *training.solver_for(given.program, self.solver)
 
     def _require_memory(self, architecture: Architecture, X: Any, outputs: int) -> None:
         gates = self._gate_count()
         if training.grows(architecture, self._choice(architecture, outputs)):
             memory.require(memory.of_growth(X.shape[0], X.shape[1] + 1))
         else:
-            training.require_memory(architecture, X, gates, outputs, self.solver)
+            training.require_memory(
+                architecture, X, gates, outputs, self._loss(outputs), self.solver
+            )
 
     def _check_limits(self) -> None:
         if not (isinstance(self.proof_time, Real) and float(self.proof_time) >= 0):

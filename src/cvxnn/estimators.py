@@ -51,7 +51,8 @@ class ConvexRegressor(RegressorMixin, ConvexNetworkBase):
     n_gates : int, default=256
         Number of Gaussian gates drawn; equal patterns are kept once.
     solver : str or Solver, default="auto"
-        "auto", or on given gates "fista", "newton", "admm", "working_set" or "reference".
+        "auto", or on given gates "fista", "newton", "admm", "working_set" or "reference";
+        `solution_` says which "auto" took and why.
     tol : float, default=1e-4
         Relative duality gap at which to stop.
     fit_intercept : bool, default=True
@@ -82,7 +83,7 @@ class ConvexRegressor(RegressorMixin, ConvexNetworkBase):
     certificate_ : Certificate
         Bounds on the objective, with their scope.
     solution_ : Solution
-        Status, iterations, trace.
+        Status, iterations, trace, the solver and the reason for it.
     alpha_, alpha_max_ : float
         The strength used, and the smallest one whose best network is empty.
     dual_ : array (n, c)

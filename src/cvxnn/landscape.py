@@ -231,7 +231,7 @@ def _around(features: Floats, weights: Floats) -> Floats:
 
 def _improve(problem: Problem, network: ReLUNetwork, now: float) -> tuple[ReLUNetwork, float]:
     """Return the best network of the problem and its objective, or this one where it is better."""
-    solver = solver_for(problem.program, "auto")
+    solver, _ = solver_for(problem.program, "auto")
     found = require_network(train(problem, solver, tol=1e-9).network)
     value = problem.objective(found)
     if not value < now:

@@ -35,7 +35,7 @@ def predict(sizes: Sizes, solver: Solver, *, n: int, d: int, p: int, itemsize: i
     masks = 3 * p * n  # one byte each, while equal patterns are sought
     blocks, rows = solver.copies
     points = 8 * ((blocks + 4) * sizes.blocks + rows * sizes.rows)
-    return _BASE + data + masks + sizes.lift * itemsize + points + 8 * solver.workspace(n, p)
+    return _BASE + data + masks + sizes.lift * itemsize + points + 8 * solver.workspace(n, d, p)
 
 
 def of_growth(n: int, d: int) -> int:

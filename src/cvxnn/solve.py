@@ -44,8 +44,8 @@ class Solver(Protocol):
     def copies(self) -> tuple[int, int]:
         """How many points of the blocks and of the cone rows it holds at once."""
 
-    def workspace(self, n: int, p: int) -> int:
-        """Return how many numbers it holds beside points, for n samples and p gates."""
+    def workspace(self, n: int, d: int, p: int) -> int:
+        """Return how many numbers it holds beside points, for n samples, d features and p gates."""
 
     @property
     def heuristic(self) -> bool:
@@ -89,6 +89,8 @@ class Solution:
     solver: str
     trace: tuple[tuple[int, float, Certificate], ...]
     """(iteration, seconds, certificate of the best so far) at every check."""
+    reason: str = "asked for"
+    """Why this solver was used."""
 
 
 class _Best:

@@ -244,7 +244,7 @@ def support_of_model(
 
 def _settle(problem: Problem, network: ReLUNetwork, tol: float) -> Support:
     """Solve to the last digits, and read the support off the dual point."""
-    trained = train(problem, solver_for(problem.program, "auto"), tol=_TOL)
+    trained = train(problem, solver_for(problem.program, "auto")[0], tol=_TOL)
     optimum = trained.certificate.upper
     excess = problem.objective(network) - optimum
     if excess > tol * abs(optimum) + trained.certificate.resolution:

@@ -153,24 +153,24 @@ def open_problem_of(
     return problem.within(interior_dual(problem.program))
 
 
-def solver_for(program: Program, choice: str | Solver) -> Solver:
-    """Return the solver that a user asked for; "auto" goes by loss, constraint and size.
+def solver_for(program: Program, choice: str | Solver) -> tuple[Solver, str]:
+    """Return the solver that a user asked for and why it is this; "auto" goes by the program.
 
-    The interior point reference while the program is tiny and free of nuclear norms. Beyond,
-    proximal gradient for smooth losses without cones; for the others column generation over the
+    Newton's method on a working set of gates where the loss is smooth and there are no cones. Else
+    the interior point reference while the program is tiny; beyond, column generation over the
     gates with cones, alternating directions without.
     """
     if choice != "auto":
         solver: Solver = named("solver", choice, SOLVERS, ["auto", *SOLVERS])
-        return solver
-    smooth = program.constraint is None and math.isfinite(program.loss.smoothness)
-    tiny = program.lift.out_shape[0] * math.prod(program.lift.in_shape) <= _TINY
-    nuclear = smooth and program.lift.out_shape[-1] > 1
-    if tiny and not nuclear and Reference().why_not(program) is None:
-        return Reference()
-    if smooth:
-        return FISTA()
-    return ADMM() if program.constraint is None else WorkingSet()
+        return solver, "asked for"
+    if program.constraint is None and math.isfinite(program.loss.smoothness):
+        return WorkingSet(), "a smooth loss without cones: Newton's method on a working set"
+    size = program.lift.out_shape[0] * math.prod(program.lift.in_shape)
+    if size <= _TINY and Reference().why_not(program) is None:
+        return Reference(), "a tiny program: an interior point method"
+    if program.constraint is None:
+        return ADMM(), "a loss with kinks: alternating directions"
+    return WorkingSet(), "cones: column generation over the gates"
 
 
 def chosen(
@@ -233,8 +233,12 @@ def train(
     max_time: float | None = None,
     proof_time: float = 0.0,
     callbacks: Iterable[Callable[[Progress], object]] = (),
+    reason: str = "asked for",
 ) -> Trained:
-    """Solve, read the network off the solution, and certify the network itself."""
+    """Solve, read the network off the solution, and certify the network itself.
+
+    `reason` is why this solver is used; it goes into the solution.
+    """
     solution = solve(
         problem.working(),
         solver,
@@ -249,6 +253,7 @@ def train(
     certificate, dual, proof = problem.settle(
         network, solution.iterate, solution.certificate, tol, proof_time
     )
+    solution = replace(solution, reason=reason)
     if solution.status is Status.BEST_FOUND and certificate.proves(tol):
         solution = replace(solution, status=Status.OPTIMAL)
     estimate = problem.estimate(solution.iterate) if solver.heuristic else None
@@ -263,12 +268,17 @@ def null_start(problem: Any) -> Iterate:
 
 
 def require_memory(
-    architecture: Architecture, X: Array, p: int, outputs: int, solver: str | Solver
+    architecture: Architecture,
+    X: Array,
+    p: int,
+    outputs: int,
+    loss: SampleLoss,
+    solver: str | Solver,
 ) -> None:
     """Raise MemoryBudgetError, before anything is allocated, when a fit would not fit."""
     n, d = X.shape[0], architecture.features(X[:1]).shape[1]
     sizes = architecture.sizes(n, d, p, outputs)
-    auto = WorkingSet() if sizes.rows else ADMM()
+    auto = WorkingSet() if sizes.rows or math.isfinite(loss.smoothness) else ADMM()
     chosen = auto if solver == "auto" else named("solver", solver, SOLVERS, ["auto", *SOLVERS])
     memory.require(memory.predict(sizes, chosen, n=n, d=d, p=p, itemsize=X.dtype.itemsize))
 

@@ -36,7 +36,8 @@ def complaints(number: int) -> Iterator[str]:
     """
     drawn = numbered(number)
     problem, program = drawn.problem, drawn.problem.working()
-    best = solve(program, solver_for(program, "auto"), tol=1e-7, judge=problem.judge).certificate
+    auto, _ = solver_for(program, "auto")
+    best = solve(program, auto, tol=1e-7, judge=problem.judge).certificate
     size = max(best.upper, best.resolution)
     truth = cvxpy_optimum(drawn)
     if not best.proves(1e-6):

@@ -96,7 +96,7 @@ class Grow:
     copies = (4, 2)
     heuristic = True
 
-    def workspace(self, n: int, p: int) -> int:
+    def workspace(self, n: int, d: int, p: int) -> int:
         """Return 0: `memory.of_growth` counts what growth holds."""
         return 0
 

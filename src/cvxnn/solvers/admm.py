@@ -90,7 +90,7 @@ class ADMM:
         count = 12 + 2 * (self.memory + 1)
         return count, count
 
-    def workspace(self, n: int, p: int) -> int:
+    def workspace(self, n: int, d: int, p: int) -> int:
         """Return 0: points are all it holds."""
         return 0
 

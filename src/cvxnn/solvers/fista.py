@@ -50,7 +50,7 @@ class FISTA:
     copies = (8, 0)
     period = 10
 
-    def workspace(self, n: int, p: int) -> int:
+    def workspace(self, n: int, d: int, p: int) -> int:
         """Return 0: points are all it holds."""
         return 0
 

@@ -4,16 +4,16 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from cvxnn.arrays import Array, double, inner, namespace, norm
+from cvxnn.arrays import Array, block_norms, double, inner, namespace, norm
 from cvxnn.functions.base import Root
 from cvxnn.program import Iterate, Program
 from cvxnn.solvers.fista import origin
-from cvxnn.solvers.systems import SIDE, Slope, Systems
+from cvxnn.solvers.systems import SIDE, WIDE, Slope, Systems
 
 _WIDEN, _NARROW = 3.0, 0.2
 """What a proximal step is multiplied by when Newton's method converged in it, and when not."""
-_FARTHEST = 1e7
-"""Longest proximal step, in units of the inverse smoothness of the loss."""
+_FARTHEST = 1e6
+"""Longest proximal step, in units of the first."""
 _NEWTON, _HALVINGS = 40, 30
 _EXACT, _SHARPEN = 1e-2, 0.1
 """Residual of the first step, in units of the gradient over the smoothness of the loss, and what
@@ -34,6 +34,8 @@ class State(NamedTuple):
     """z, (n, c): the dual point is -grad loss(z)."""
     reach: float
     """Length of the next proximal step."""
+    farthest: float
+    """Length of the longest."""
     exact: float
     """Residual to which it is solved."""
     products: float
@@ -70,19 +72,19 @@ class Newton:
     systems in the dtype of the data.
     """
 
-    reach: float = 20.0
-    """First proximal step from zero, in units of the inverse smoothness of the loss."""
+    reach: float = 50.0
+    """First proximal step, in units of the step that is best for the one block that v favours."""
     warm: float = 100.0
-    """First proximal step from other blocks u, in units of |u| / |A'v|."""
+    """First proximal step from blocks u that are not zero, in units of |u| / |A'v|."""
 
     name = "newton"
     heuristic = False
     copies = (6, 0)
     period = 1
 
-    def workspace(self, n: int, p: int) -> int:
-        """Return the numbers in masks, products on active gates, and pairs of samples."""
-        return 4 * n * p + (3 * n * n if n <= SIDE else 0)
+    def workspace(self, n: int, d: int, p: int) -> int:
+        """Return the numbers in masks of active gates and in the largest system."""
+        return n * p + 3 * (n * n if n <= SIDE else min(WIDE, n * d * p))
 
     def why_not(self, program: Program) -> str | None:
         """Return None for a smooth loss without a cone."""
@@ -98,12 +100,24 @@ class Newton:
         blocks, free = double(blocks), double(free)
         score, smooth = program.predict(blocks, free), program.loss.smoothness
         gradient = double(program.loss.gradient(score))
-        exact, reach = _EXACT * norm(gradient) / smooth, self.reach / smooth
+        exact = _EXACT * norm(gradient) / smooth
+        reach = self._first(program, blocks, gradient)
+        return State(blocks, free, score, reach, _FARTHEST * reach, exact, _PRODUCTS)
+
+    def _first(self, program: Program, blocks: Array, gradient: Array) -> float:
+        """Return the first proximal step."""
+        xp, unit = namespace(blocks), 1 / program.loss.smoothness
+        if blocks.shape[0] == 0:
+            return unit
+        pulled = program.lift.adjoint(gradient)
         if (size := norm(blocks)) > 0:
-            pulled = program.lift.adjoint(gradient)
-            alive = namespace(blocks).any(blocks != 0, axis=(1, 2), keepdims=True)
-            reach = self.warm * size / (norm(pulled * double(alive)) or math.inf) or reach
-        return State(blocks, free, score, reach, exact, _PRODUCTS)
+            alive = xp.any(blocks != 0, axis=(1, 2), keepdims=True)
+            against = norm(pulled * double(alive))
+            return self.warm * size / against if against > 0 else unit
+        best = xp.argmax(block_norms(pulled)[:, 0, 0], keepdims=True)
+        block = xp.take(pulled, best, axis=0)
+        fit = norm(program.lift.restrict(best).apply(block))
+        return self.reach * unit * (norm(block) / fit) ** 2 if fit > 0 else unit
 
     def step(self, program: Program, state: State) -> State:
         """Return the state after a proximal step."""
@@ -119,11 +133,18 @@ class Newton:
                 break
             point, solved = trial, decrease <= point.noise or equation.solved(trial)
         if not solved:  # a shorter step is an easier equation
-            return state._replace(reach=_NARROW * state.reach, products=systems.products)
-        reach = min(_WIDEN * state.reach, _FARTHEST / program.loss.smoothness)
-        exact = _SHARPEN * state.exact
-        blocks = point.slope.whole
-        return State(blocks, point.free, point.score, reach, exact, systems.products)
+            reach = _NARROW * state.reach
+            return state._replace(score=point.score, reach=reach, products=systems.products)
+        reach = min(_WIDEN * state.reach, state.farthest)
+        return State(
+            point.slope.whole,
+            point.free,
+            point.score,
+            reach,
+            state.farthest,
+            _SHARPEN * state.exact,
+            systems.products,
+        )
 
     def read(self, program: Program, state: State) -> Iterate:
         """Return the points."""

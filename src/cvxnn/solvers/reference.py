@@ -79,7 +79,7 @@ class Reference:
     copies = (4, 4)
     period = 1
 
-    def workspace(self, n: int, p: int) -> int:
+    def workspace(self, n: int, d: int, p: int) -> int:
         """Return 0: points are all it holds."""
         return 0
 

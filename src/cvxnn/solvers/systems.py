@@ -26,6 +26,8 @@ from cvxnn.program import Program
 
 SIDE = 4000
 """Rows beyond which no square matrix is made."""
+WIDE = 4_000_000
+"""Entries beyond which the active columns are not written out."""
 _DOUBLE = 2.0
 """Cost of an operation in float64, where products are in float32."""
 _CG, _CG_STEPS = 3e-2, 1000
@@ -145,10 +147,10 @@ class Systems:
         """Return the cheapest way, by operations: "products", "pairs" or "columns"."""
         (n, c), (k, d, _) = residual.shape, slope.moved.shape
         side = k * d + self.program.free.shape[1]
-        flops = {"products": 4.0 * self.products * n * side * c}
+        flops = {"products": 6.0 * max(self.products, 20) * n * side * c}
         if self._dense and n <= SIDE:
             flops["pairs"] = _DOUBLE * (2.0 * n * n * k + n**3 / 3)
-        if self._dense and side <= SIDE:
+        if self._dense and side <= SIDE and n * side <= WIDE:
             flops["columns"] = _DOUBLE * (n * side**2 + side**3 / 3)
         return min(flops, key=lambda each: flops[each])
 

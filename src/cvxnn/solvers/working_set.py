@@ -57,9 +57,9 @@ class WorkingSet:
     copies = (4, 0)
     period = 1
 
-    def workspace(self, n: int, p: int) -> int:
-        """Return what Newton's method holds on the working set, (n, p) numbers at most."""
-        return Newton().workspace(n, min(p, max(self.size, int(self.most * p))))
+    def workspace(self, n: int, d: int, p: int) -> int:
+        """Return what Newton's method holds where the working set is all of the blocks."""
+        return Newton().workspace(n, d, p)
 
     def why_not(self, program: Program) -> str | None:
         """Return None: every program can be solved on a part of its blocks."""
