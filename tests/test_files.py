@@ -303,7 +303,7 @@ def test_no_header_breaks_anything_but_the_file(content: bytes, path: Path) -> N
 @pytest.mark.parametrize(
     ("model", "reason"),
     [
-        (Ridge(), "cannot hold Ridge; expected ConvexRegressor or ConvexClassifier"),
+        (Ridge(), "cannot hold Ridge; expected ConvexRegressor, ConvexClassifier or"),
         (make_pipeline(MinMaxScaler(), ConvexRegressor()), "cannot hold MinMaxScaler"),
         (make_pipeline(StandardScaler(), Ridge()), "cannot hold Ridge"),
     ],

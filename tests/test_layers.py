@@ -18,8 +18,8 @@ LAYERS = (
     "functions maps gates linalg",
     "program projection certificate",
     "solve solvers architectures",
-    "assess everywhere landscape optima path memory support training",
-    "estimator estimators",
+    "assess everywhere landscape optima path memory selection support training",
+    "estimator estimators estimators_cv",
     "display export files cli tables reproduce experiments __main__ cvxnn",
 )
 RANK = {unit: rank for rank, layer in enumerate(LAYERS) for unit in layer.split()}

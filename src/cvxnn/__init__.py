@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from cvxnn.assess import certify_network
     from cvxnn.certificate import Certificate, Exactness, Scope, Verification, verify
     from cvxnn.estimators import ConvexClassifier, ConvexRegressor
+    from cvxnn.estimators_cv import ConvexClassifierCV, ConvexRegressorCV
     from cvxnn.files import load, save
     from cvxnn.gates import enumerate_patterns
     from cvxnn.landscape import from_sklearn, from_torch, polish, stationarity
@@ -19,7 +20,9 @@ __version__ = "0.1.0"
 __all__ = [
     "Certificate",
     "ConvexClassifier",
+    "ConvexClassifierCV",
     "ConvexRegressor",
+    "ConvexRegressorCV",
     "Exactness",
     "GatedNetwork",
     "GatedReLU",
@@ -47,6 +50,7 @@ _NAMES = {
     "assess": ("certify_network",),
     "certificate": ("Certificate", "Exactness", "Scope", "Verification", "verify"),
     "estimators": ("ConvexClassifier", "ConvexRegressor"),
+    "estimators_cv": ("ConvexClassifierCV", "ConvexRegressorCV"),
     "files": ("load", "save"),
     "gates": ("enumerate_patterns",),
     "landscape": ("from_sklearn", "from_torch", "polish", "stationarity"),

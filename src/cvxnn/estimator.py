@@ -3,6 +3,7 @@
 import time
 import warnings
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -20,7 +21,8 @@ from cvxnn.certificate import Evidence, Scope
 from cvxnn.errors import CertificateWarning, UnsupportedError
 from cvxnn.functions import SampleLoss, mean_loss
 from cvxnn.gates import from_generators
-from cvxnn.path import Search, alpha_max, choose_alpha, content_folds
+from cvxnn.path import alpha_max
+from cvxnn.selection import Fold, Measure, Search, Table, content_folds, cross_validate, folds_of
 from cvxnn.solve import Progress, Solver, Status
 
 Floats = NDArray[np.float64]
@@ -52,6 +54,24 @@ def on_device(x: Array, name: str | None) -> Array:
         raise UnsupportedError(
             f"device={name!r} is not at hand ({reason}); pass device=None or 'cpu'"
         ) from error
+
+
+_FOLDS = 5
+_SEARCH = 0.7
+"""Share of `max_time` after which the search for alpha ends."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The training data as they were given, and the distinct samples among them."""
+
+    X: Any
+    target: Floats
+    weights: Floats
+    labels: Any
+    samples: training.Samples
+    begin: float
+    """Of the fit, by `time.perf_counter`."""
 
 
 class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -92,8 +112,8 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             seed,
         )
         self.alpha_max_ = alpha_max(problem)
-        strata = None if labels is None else labels[samples.index]
-        self.alpha_ = self._alpha(problem, solver, strata, seed)
+        rows = Rows(X, target, weights, labels, samples, begin)
+        self.alpha_ = self._alpha(problem, solver, rows, seed)
         problem = problem.at(self.alpha_)
         trained = training.train(
             problem,
@@ -184,11 +204,11 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         blocks = self.solution_.iterate.blocks
         return start._replace(blocks=blocks) if problem.admits(blocks) else None
 
-    def _alpha(self, problem: Any, solver: Solver, strata: Any, seed: int) -> float:
+    def _alpha(self, problem: Any, solver: Solver, rows: Rows, seed: int) -> float:
         if isinstance(self.alpha, str):
             if self.alpha != "auto":
                 raise ValueError(f"alpha is {self.alpha!r}; expected 'auto' or a positive number")
-            return self._validated_alpha(problem, solver, strata, seed)
+            return self._validated(problem, solver, rows, seed)
         if not (isinstance(self.alpha, Real) and 0 < float(self.alpha) < np.inf):
             raise ValueError(f"alpha is {self.alpha!r}; expected 'auto' or a positive number")
         alpha = float(self.alpha)
@@ -201,20 +221,46 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             )
         return alpha
 
-    def _validated_alpha(self, problem: Any, solver: Solver, strata: Any, seed: int) -> float:
-        X, y = to_numpy(problem.X), to_numpy(problem.program.loss.target)
-        groups = content_folds(X, y, Search.folds, strata, seed)
-        if len(np.unique(groups)) < 2:
-            raise ValueError(
-                f"alpha='auto' validates on held-out samples, but all of the n_samples = {len(X)} "
-                "samples are equal or there is 1 sample; pass a positive alpha"
-            )
+    def _validated(self, problem: Any, solver: Solver, rows: Rows, seed: int) -> float:
+        """Return the alpha that cross-validation chooses, and keep what it saw."""
+        search, folds = self._search(), self._folds(rows, seed)
         if self.alpha_max_ == 0:  # a constant target: every alpha gives the zero network
             return 1.0
-        alpha, self.alpha_path_ = choose_alpha(
-            problem, self.alpha_max_, groups, training.roughly(solver), Search()
+        table = cross_validate(
+            problem,
+            search.strengths(self.alpha_max_),
+            folds,
+            training.roughly(solver),
+            self._measure(rows.target.shape[1]),
+            search,
+            None if self.max_time is None else rows.begin + _SEARCH * self.max_time,
         )
-        return alpha
+        self._keep(table)
+        return float(table.alphas[table.best(search.rule)])
+
+    def _search(self) -> Search:
+        return Search()
+
+    def _folds(self, rows: Rows, seed: int) -> list[Fold]:
+        return self._content_folds(rows, _FOLDS, seed)
+
+    def _content_folds(self, rows: Rows, count: int, seed: int) -> list[Fold]:
+        index = rows.samples.index
+        strata = None if rows.labels is None else rows.labels[index]
+        groups = content_folds(rows.X[index], rows.target[index], count, strata, seed)
+        if len(np.unique(groups)) < 2:
+            raise ValueError(
+                f"alpha='auto' validates on held-out samples, but all of the n_samples = "
+                f"{len(index)} samples are equal or there is 1 sample; pass a positive alpha"
+            )
+        return folds_of(groups, rows.samples.weights)
+
+    def _measure(self, outputs: int) -> Measure:
+        """Return the validation loss."""
+        return self._loss(outputs).value
+
+    def _keep(self, table: Table) -> None:
+        self.alpha_path_ = table.rows
 
     def _callbacks(self) -> Iterable[Callable[[Progress], object]]:
         given = tuple(self.callbacks or ())

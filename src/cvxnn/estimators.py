@@ -15,6 +15,7 @@ from cvxnn.arrays import Array
 from cvxnn.certificate import Evidence
 from cvxnn.estimator import ConvexNetworkBase, Floats
 from cvxnn.functions import CrossEntropy, SampleLoss
+from cvxnn.selection import Measure, misclassified
 from cvxnn.solve import Progress, Solver
 from cvxnn.training import positive_weights
 
@@ -38,7 +39,7 @@ class ConvexRegressor(RegressorMixin, ConvexNetworkBase):
         "relu", "gated", or an object such as `ReLU(bias=False)`.
     alpha : float or "auto", default="auto"
         Strength of weight decay, > 0. "auto" takes the best of a warm-started geometric path below
-        `alpha_max_` by five-fold validation.
+        `alpha_max_` by five-fold validation of the loss; `ConvexRegressorCV` has more to say.
     loss : str or SampleLoss, default="squared"
         "squared" (half the squared error), "huber", "quantile", or an object such as
         `Quantile(0.9)`.
@@ -350,6 +351,9 @@ class ConvexClassifier(ClassifierMixin, ConvexNetworkBase):
 
     def _weights(self, y: Any, weights: Floats) -> Floats:
         return np.asarray(weights * compute_sample_weight(self.class_weight, y))
+
+    def _measure(self, outputs: int) -> Measure:
+        return misclassified
 
     def _loss(self, outputs: int) -> SampleLoss:
         if self.loss == "logistic" and outputs > 1:

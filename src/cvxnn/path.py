@@ -1,15 +1,14 @@
-"""A sequence of strengths, warm-started; the largest useful one, and the best by validation."""
+"""A sequence of strengths, warm-started, and the largest useful one."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxnn.architectures import evaluate
-from cvxnn.arrays import Array, device, namespace, to_numpy
+from cvxnn.arrays import Array, to_numpy
 from cvxnn.functions import CrossEntropy, Logistic, SampleLoss
 from cvxnn.program import Iterate, Program
 from cvxnn.solve import Solution, Solver, solve_part
@@ -71,61 +70,6 @@ def path(
         yield float(alpha), solution
 
 
-@dataclass(frozen=True)
-class Search:
-    """How alpha="auto" chooses: the grid, the folds, and when to stop descending."""
-
-    count: int = 12
-    ratio: float = 1e-3
-    folds: int = 5
-    patience: int = 2
-    """Strengths without a better validation loss after which the path ends."""
-    tol: float = 1e-2
-    """Relative gap of the solves inside the folds."""
-    max_iter: int = 2000
-
-
-def choose_alpha(
-    problem: Any, largest: float, groups: NDArray[np.int64], solver: Solver, search: Search
-) -> tuple[float, NDArray[np.float64]]:
-    """Return the alpha of least mean validation loss, and (alpha, loss) rows of the path.
-
-    `groups` (n,) is the fold of every sample. All folds descend together, and the descent ends
-    after `patience` strengths without gain; equal losses go to the larger alpha.
-    """
-    alphas = grid(largest, search.ratio, search.count)
-    limits = {"tol": search.tol, "max_iter": search.max_iter}
-    folds = [_fold(problem, groups != fold) for fold in np.unique(groups)]
-    paths = [path(train, alphas, solver, **limits) for train, _ in folds]
-    losses: list[float] = []
-    for solutions in zip(*paths, strict=True):
-        held_out = [
-            _held_out(problem, train.at(alpha).network(solution.iterate), rows)
-            for (train, rows), (alpha, solution) in zip(folds, solutions, strict=True)
-        ]
-        losses.append(sum(held_out))
-        if len(losses) - 1 - int(np.argmin(losses)) >= search.patience:
-            break
-    table = np.column_stack([alphas[: len(losses)], losses])
-    return float(alphas[int(np.argmin(losses))]), table
-
-
-def _fold(problem: Any, keep: NDArray[np.bool_]) -> tuple[Any, NDArray[np.int64]]:
-    """Return the problem of the kept samples, and the indices of the others."""
-    xp = namespace(problem.X)
-    train = problem.subset(xp.asarray(np.flatnonzero(keep), device=device(problem.X)))
-    return train.within(interior_dual(train.program)), np.flatnonzero(~keep)
-
-
-def _held_out(problem: Any, network: Any, rows: NDArray[np.int64]) -> float:
-    """Return the share of these samples in the mean loss of the whole data."""
-    xp, loss = namespace(problem.X), problem.program.loss
-    index = xp.asarray(rows, device=device(problem.X))
-    outputs = evaluate(network, xp.take(problem.X, index, axis=0))
-    values = loss.loss.value(outputs, xp.take(loss.target, index, axis=0))
-    return float(xp.sum(xp.take(loss.weights, index, axis=0)[:, 0] * values))
-
-
 def row_keys(X: Array, y: Array, salt: bytes = b"") -> NDArray[np.bytes_]:
     """Return one key (n,) per row of (X, y): equal rows have equal keys, and keys have an order."""
     X, y = to_numpy(X), to_numpy(y)
@@ -134,36 +78,3 @@ def row_keys(X: Array, y: Array, salt: bytes = b"") -> NDArray[np.bytes_]:
         for x, t in zip(X, y, strict=True)
     )
     return np.array(list(keys), dtype="S30")
-
-
-def content_folds(
-    X: Array, y: Array, folds: int, labels: Array | None, seed: int
-) -> NDArray[np.int64]:
-    """Return the fold (n,) of every sample, from the samples' own content.
-
-    Equal samples share a fold, and the order of the samples does not matter. With `labels` the
-    folds are stratified.
-    """
-    keys = row_keys(X, y, int(seed).to_bytes(8, "little"))
-    result = np.empty(len(keys), dtype=np.int64)
-    strata = np.zeros(len(keys)) if labels is None else labels
-    first = 0
-    for stratum in np.unique(strata):
-        members = np.flatnonzero(strata == stratum)
-        order = np.unique(keys[members], return_inverse=True)[1]
-        result[members] = (order + first) % folds
-        first += int(order.max()) + 1
-    return result
-
-
-__all__ = [
-    "Search",
-    "alpha_max",
-    "choose_alpha",
-    "content_folds",
-    "grid",
-    "interior_dual",
-    "null_model",
-    "path",
-    "row_keys",
-]

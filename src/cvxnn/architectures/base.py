@@ -164,17 +164,18 @@ class Problem:
         penalty = self.architecture.penalty(alpha, self.program.lift.out_shape[-1])
         return replace(self, alpha=alpha, program=replace(self.program, penalty=penalty))
 
-    def subset(self, index: Array) -> "Problem":
-        """Return the problem of the samples at `index`, with the gates that stay distinct there."""
+    def subset(self, index: Array, weights: Array) -> "Problem":
+        """Return the problem of the samples at `index`, weighted by `weights`.
+
+        Its gates are those that stay distinct there.
+        """
         xp, loss, host = namespace(self.X), self.program.loss, to_numpy(index)
         X = xp.take(self.X, index, axis=0)
         return assemble(
             self.architecture,
             X,
             distinct(Gates(self.gates.generators, self.gates.masks[:, host])),
-            mean_loss(
-                loss.loss, xp.take(loss.target, index, axis=0), to_numpy(loss.weights)[host, 0]
-            ),
+            mean_loss(loss.loss, xp.take(loss.target, index, axis=0), weights),
             self.alpha,
             free=free_columns(X, intercept=self.free.intercept, skip=self.free.skip),
             outputs=self.program.lift.out_shape[-1],

@@ -59,9 +59,9 @@ class OpenProblem:
         """Return the same problem at another strength."""
         return replace(self, base=self.base.at(alpha))
 
-    def subset(self, index: Array) -> "OpenProblem":
-        """Return the problem of the samples at `index`."""
-        return _open(self.base.subset(index))
+    def subset(self, index: Array, weights: Array) -> "OpenProblem":
+        """Return the problem of the samples at `index`, weighted by `weights`."""
+        return _open(self.base.subset(index, weights))
 
     def within(self, interior: Array | None) -> "OpenProblem":
         """Return the same problem with a dual point inside the domain of its loss's conjugate."""

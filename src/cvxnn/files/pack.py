@@ -11,12 +11,14 @@ from sklearn.utils.validation import check_is_fitted
 from cvxnn.architectures import BY_NAME
 from cvxnn.errors import UnsupportedError
 from cvxnn.estimators import ConvexClassifier, ConvexRegressor
+from cvxnn.estimators_cv import ConvexClassifierCV, ConvexRegressorCV
 from cvxnn.files.sealed import Arrays
 from cvxnn.training import LOSSES, SOLVERS
 
 Json = dict[str, Any]
 
-KINDS = {kind.__name__: kind for kind in (StandardScaler, ConvexRegressor, ConvexClassifier)}
+_NETWORKS = ConvexRegressor, ConvexRegressorCV, ConvexClassifier, ConvexClassifierCV
+KINDS = {kind.__name__: kind for kind in (StandardScaler, *_NETWORKS)}
 """The steps that a file may hold."""
 
 OBJECTS: dict[str, Mapping[str, Any]] = {
@@ -41,8 +43,8 @@ def packed(step: Any, prefix: str, arrays: Arrays) -> Json:
     kind = type(step).__name__
     if type(step) is not KINDS.get(kind):
         raise UnsupportedError(
-            f"a model file cannot hold {kind}; expected ConvexRegressor or ConvexClassifier, alone "
-            "or in a Pipeline after StandardScaler steps"
+            f"a model file cannot hold {kind}; expected ConvexRegressor, ConvexClassifier or their "
+            "CV versions, alone or in a Pipeline after StandardScaler steps"
         )
     check_is_fitted(step)
     names = getattr(step, "feature_names_in_", None)
@@ -70,9 +72,11 @@ def _estimator(model: Any, prefix: str, arrays: Arrays) -> Json:
     held |= {f"network.{name}": x for name, x in model.network_.parameters().items()}
     if hasattr(model, "alpha_path_"):
         held["alpha_path"] = model.alpha_path_
+    if hasattr(model, "losses_"):
+        held["losses"] = model.losses_
     held |= _trees(model.proof_)
     arrays |= {prefix + name: x for name, x in held.items()}
-    classifies = type(model) is ConvexClassifier
+    classifies = isinstance(model, ConvexClassifier)
     claim, solution = model.certificate_, model.solution_
     return {
         "params": {name: _param(name, x) for name, x in model.get_params(deep=False).items()},
@@ -103,10 +107,12 @@ def _trees(proof: Any) -> Arrays:
 
 
 def _param(name: str, value: Any) -> Any:
-    if name in ("callbacks", "random_state"):
+    if name in ("callbacks", "random_state", "cv"):
         return int(value) if isinstance(value, int | np.integer) else None
     if name == "gates" and not isinstance(value, str):
         return {"name": "generators_"}  # the array is stored once, as that attribute
+    if name == "alphas" and np.ndim(value):
+        return np.asarray(value, dtype=np.float64).tolist()
     if name == "class_weight" and isinstance(value, dict):
         return [[_plain(name, label), _plain(name, weight)] for label, weight in value.items()]
     return _object(name, value) if name in OBJECTS else _plain(name, value)

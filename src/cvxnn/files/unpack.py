@@ -29,7 +29,8 @@ _TREES = {
 _SHAPES = {
     "generators": ("gates", "width"),
     "dual": ("samples", "outputs"),
-    "alpha_path": ("strengths", "two"),
+    "alpha_path": ("strengths", "three"),
+    "losses": ("strengths", "folds"),
     "mean": ("features",),
     "var": ("features",),
     "scale": ("features",),
@@ -75,13 +76,14 @@ def _scaler(kind: Any, step: Json, own: Arrays) -> Any:
 
 
 def _estimator(kind: Any, step: Json, own: Arrays) -> Any:
-    labels = _labels(step, own) if kind is ConvexClassifier else None
+    labels = _labels(step, own) if issubclass(kind, ConvexClassifier) else None
     architecture = _object("architecture", step["architecture"])
     sample = np.zeros((1, len(own["network.skip"])))
     sizes = {
         "features": _whole(step, "features"),
         "width": architecture.features(sample).shape[1],
         "two": 2,
+        "three": 3,
         "four": 4,
     }
     if labels is not None:
@@ -109,6 +111,8 @@ def _restore(model: Any, step: Json, own: Arrays, architecture: Any) -> None:
     model.generators_, model.dual_ = own["generators"], own["dual"]
     if "alpha_path" in own:
         model.alpha_path_ = own["alpha_path"]
+    if "losses" in own:
+        model.losses_, model.alphas_ = own["losses"], model.alpha_path_[:, 0]
     model.alpha_, model.alpha_max_ = _number(step, "alpha"), _number(step, "alpha_max")
     if not (model.alpha_ > 0 and model.alpha_max_ >= 0):
         raise ValueError(f"alpha is {model.alpha_} and alpha_max {model.alpha_max_}")
@@ -192,6 +196,8 @@ def _params(kind: Any, params: Json, generators: NDArray[np.float64]) -> Json:
 def _param(name: str, value: Any, generators: NDArray[np.float64]) -> Any:
     if name == "gates" and value == {"name": "generators_"}:
         return generators
+    if name == "alphas" and isinstance(value, list):
+        return np.array([float(x) for x in value])
     if name == "class_weight" and isinstance(value, list):
         return {label: weight for label, weight in value}
     return _object(name, value) if name in OBJECTS else _plain(name, value)
