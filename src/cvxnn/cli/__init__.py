@@ -1,4 +1,4 @@
-"""The command `cvxnn`: fit, predict, verify, info, reproduce."""
+"""The command `cvxnn`: fit, path, predict, verify, info, reproduce."""
 
 import csv
 import json
@@ -170,6 +170,71 @@ def fit(
             f"saved to {output}; check it with\n  {next_one}", markup=False, soft_wrap=True
         )
     raise typer.Exit(CODES[facts["status"]])
+
+
+@app.command()
+@_plain_errors()
+def path(
+    data: o.Data,
+    *,
+    strengths: o.Strengths = 20,
+    ratio: o.Ratio = 1e-3,
+    output: o.PathTable = None,
+    figure: o.Figure = None,
+    quiet: o.Quiet = False,
+    target: o.Target = None,
+    task: o.Wanted = o.Task.AUTO,
+    test_size: o.TestSize = 0.25,
+    seed: o.Seed = 0,
+    architecture: o.Architecture = o.Kind.RELU,
+    loss: o.Loss = None,
+    gates: o.Gates = o.GateSource.AUTO,
+    n_gates: o.GateCount = 256,
+    solver: o.Solver = o.SolverName.AUTO,
+    tol: o.Tol = 1e-4,
+    max_time: o.MaxTime = None,
+    proof_time: o.ProofTime = 0.0,
+    max_iter: o.MaxIter = 20_000,
+    standardize: o.Standardize = True,
+    bias: o.Bias = True,
+    intercept: o.Intercept = True,
+    skip: o.Skip = False,
+) -> None:
+    """Train at a falling sequence of strengths: bounds, neurons and scores of each.
+
+    Example: cvxnn path sklearn:diabetes -o path.csv --figure path.svg
+    """
+    from cvxnn.cli import fitting, paths
+
+    chosen: dict[str, Any] = {
+        "gates": gates.value,
+        "n_gates": n_gates,
+        "solver": solver.value,
+        "tol": tol,
+        "fit_intercept": intercept,
+        "skip": skip,
+        "max_time": max_time,
+        "proof_time": proof_time,
+        "max_iter": max_iter,
+        "random_state": seed,
+    }
+    order = fitting.Order(
+        data=data,
+        output=output,
+        target=tuple(target or ()),
+        task=task.value,
+        test_size=test_size,
+        standardize=standardize,
+        architecture=architecture.value,
+        bias=bias,
+        options=chosen if loss is None else chosen | {"loss": loss},
+    )
+    points = paths.follow(order, strengths, ratio, figure, _console(stderr=True), quiet)
+    if not quiet:
+        _console().print(paths.shown(points))
+        written = ", ".join(str(place) for place in (output, figure) if place is not None)
+        if written:
+            _console().print(f"written: {written}", markup=False, soft_wrap=True)
 
 
 @app.command()

@@ -77,7 +77,7 @@ class Order:
     """What a user asks of `fit`."""
 
     data: str
-    output: Path
+    output: Path | None
     target: tuple[str, ...]
     task: str
     test_size: float
@@ -90,7 +90,8 @@ class Order:
 
 def fit(order: Order, console: Console, quiet: bool) -> Json:
     """Read, split, train, score and save; return the facts. `console` is told how it goes."""
-    _require_place(order.output)
+    assert order.output is not None
+    require_place(order.output)
     with Watch(console, quiet) as watch, warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
         watch.doing(f"reading {order.data}")
@@ -132,7 +133,7 @@ def _worth_saying(heard: list[warnings.WarningMessage]) -> list[str]:
     return [str(w.message) for w in heard if not issubclass(w.category, ConvergenceWarning)]
 
 
-def _require_place(output: Path) -> None:
+def require_place(output: Path) -> None:
     """Raise OSError, before any work, where a file cannot be written."""
     folder = output.absolute().parent
     if not folder.is_dir():
@@ -147,10 +148,15 @@ def _announcement(table: Table, task: str, why: str, order: Order) -> str:
     return f"target: {', '.join(table.target)}{chosen}\ntask: {task} ({why}{hint})"
 
 
-def _model(order: Order, task: str, watch: Watch) -> Any:
+def kind_of(order: Order, task: str, options: Json) -> Any:
+    """Return the estimator for a task, not fitted, with these options."""
     kind: Any = ConvexClassifier if task == "classification" else ConvexRegressor
     architecture: Any = type(BY_NAME[order.architecture])
-    model = kind(architecture(bias=order.bias), **order.options, callbacks=[watch])
+    return kind(architecture(bias=order.bias), **options)
+
+
+def _model(order: Order, task: str, watch: Watch) -> Any:
+    model = kind_of(order, task, order.options | {"callbacks": [watch]})
     return make_pipeline(StandardScaler(), model) if order.standardize else model
 
 

@@ -140,7 +140,7 @@ Solver = Annotated[
         "Training",
         "--solver",
         metavar="NAME",
-        help="fista, admm, working_set, reference or auto.",
+        help="fista, newton, admm, working_set, reference or auto.",
     ),
 ]
 Tol = Annotated[
@@ -172,6 +172,24 @@ Reported = Annotated[
 ]
 AsJson = Annotated[
     bool, typer.Option("--json", metavar="", help="Print JSON instead of the panel.")
+]
+Strengths = Annotated[
+    int, _of("Path", "--strengths", metavar="N", help="How many, falling geometrically.")
+]
+Ratio = Annotated[float, _of("Path", "--ratio", metavar="X", help="The least over the largest.")]
+PathTable = Annotated[
+    Path | None,
+    _of("Output", "--output", "-o", metavar="CSV", help="Table to write.", show_default=False),
+]
+Figure = Annotated[
+    Path | None,
+    _of(
+        "Output",
+        "--figure",
+        metavar="FILE",
+        help="Figure to write, .svg, .png or .pdf.",
+        show_default=False,
+    ),
 ]
 Written = Annotated[
     Path | None,

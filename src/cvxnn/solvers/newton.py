@@ -19,6 +19,8 @@ _EXACT, _SHARPEN = 1e-2, 0.1
 """Residual of the first step, in units of the gradient over the smoothness of the loss, and what
 it is multiplied by in every further step."""
 _PRODUCTS = 20.0
+_STEEP = 1e8
+"""Step, in units of the inverse smoothness, at which a prox of the loss inverts its gradient."""
 _ROUND = 1e-14
 """Relative error of rounding in a residual and in a sum of a few values."""
 
@@ -102,7 +104,11 @@ class Newton:
         gradient = double(program.loss.gradient(score))
         exact = _EXACT * norm(gradient) / smooth
         reach = self._first(program, blocks, gradient)
-        return State(blocks, free, score, reach, _FARTHEST * reach, exact, _PRODUCTS)
+        state = State(blocks, free, score, reach, _FARTHEST * reach, exact, _PRODUCTS)
+        if start is None or blocks.shape[0] == 0:
+            return state
+        shorter = state._replace(score=_scores_of(program, double(start.dual)))
+        return min(state, shorter, key=lambda one: _Equation(program, one).at(one.score).value)
 
     def _first(self, program: Program, blocks: Array, gradient: Array) -> float:
         """Return the first proximal step."""
@@ -153,6 +159,17 @@ class Newton:
     def done(self, state: State) -> bool:
         """Return False: every step may still help."""
         return False
+
+
+def _scores_of(program: Program, dual: Array) -> Array:
+    """Return scores whose dual point is the given one, made feasible for the penalty.
+
+    The prox of a steep loss at z with gradient g solves prox(z + c g) = z; for large c, z is lost
+    in c g.
+    """
+    gauge = float(namespace(dual).max(program.penalty.polar(program.lift.adjoint(dual))))
+    steep = _STEEP / program.loss.smoothness
+    return double(program.loss.prox(-steep / max(gauge, 1.0) * dual, steep))
 
 
 class _Equation:

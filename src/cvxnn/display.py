@@ -1,0 +1,120 @@
+"""Figures in the manner of scikit-learn's displays; matplotlib is imported when one is drawn."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvxnn.errors import UnsupportedError
+
+Floats = NDArray[np.float64]
+
+
+def require_matplotlib() -> None:
+    """Raise UnsupportedError, before any work, where no figure can be drawn."""
+    try:
+        import matplotlib.pyplot  # noqa: F401
+    except ImportError as error:
+        raise UnsupportedError(
+            "figures are drawn with matplotlib, which is not installed; install cvxnn[plot]"
+        ) from error
+
+
+class Curve(NamedTuple):
+    """A quantity along the path, with the half width of a band around it."""
+
+    name: str
+    values: Floats
+    band: Floats | None = None
+
+
+class PathDisplay:
+    """Curves against the strength of weight decay, one panel a kind, on a logarithmic axis.
+
+    Parameters
+    ----------
+    alphas : array (k,)
+        The strengths.
+    panels : sequence of sequences of Curve
+        Panels from top to bottom; curves of a panel share its axis.
+    chosen : float or None
+        A strength to mark.
+
+    Attributes
+    ----------
+    figure_, axes_
+        After `plot`: the matplotlib figure and its axes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from cvxnn import ConvexRegressorCV
+    >>> X = np.linspace(-1, 1, 40)[:, None]
+    >>> model = ConvexRegressorCV("gated", alphas=4, random_state=0).fit(X, np.abs(X[:, 0]))
+    >>> len(PathDisplay.from_estimator(model).panels)
+    1
+    """
+
+    def __init__(
+        self, alphas: Floats, panels: Sequence[Sequence[Curve]], chosen: float | None = None
+    ) -> None:
+        self.alphas, self.panels, self.chosen = alphas, panels, chosen
+
+    @classmethod
+    def from_estimator(cls, model: Any) -> "PathDisplay":
+        """Return the validation curve of an estimator that chose alpha, with standard errors.
+
+        Raises ValueError for one that was given its alpha.
+        """
+        if not hasattr(model, "alpha_path_"):
+            raise ValueError(
+                "this estimator has no alpha_path_; fit one with alpha='auto', or a CV version"
+            )
+        alphas, losses, errors = model.alpha_path_.T
+        return cls(alphas, [[Curve("validation loss", losses, errors)]], model.alpha_)
+
+    @classmethod
+    def from_rows(cls, points: Sequence[Any]) -> "PathDisplay":
+        """Return scores, bounds and neurons of the rows of `cvxnn path`."""
+
+        def column(name: str) -> Floats:
+            return np.array([getattr(point, name) for point in points], dtype=np.float64)
+
+        scores = [Curve("training score", column("train_score"))]
+        if not np.isnan(column("test_score")).all():
+            scores.append(Curve("test score", column("test_score")))
+        bounds = [Curve("objective", column("objective")), Curve("bound", column("lower_bound"))]
+        neurons = [Curve("neurons", column("neurons"))]
+        return cls(column("alpha"), [scores, bounds, neurons])
+
+    def plot(self, axes: Sequence[Any] | None = None) -> "PathDisplay":
+        """Draw the panels, into `axes` if they are given, one for each; return self."""
+        require_matplotlib()
+        import matplotlib.pyplot as plt
+
+        count = len(self.panels)
+        size = (5.6, 1.2 + 1.5 * count)
+        drawn: Any = axes
+        if axes is None:
+            _, grid = plt.subplots(
+                count, sharex=True, figsize=size, layout="constrained", squeeze=False
+            )
+            drawn = grid[:, 0]
+        for axis, curves in zip(drawn, self.panels, strict=True):
+            for curve in curves:
+                (line,) = axis.plot(self.alphas, curve.values, marker=".", label=curve.name)
+                if curve.band is not None:
+                    low, high = curve.values - curve.band, curve.values + curve.band
+                    axis.fill_between(self.alphas, low, high, color=line.get_color(), alpha=0.15)
+            if self.chosen is not None:
+                axis.axvline(self.chosen, color="0.4", linewidth=0.8, linestyle="--")
+            axis.set_xscale("log")
+            axis.spines[["top", "right"]].set_visible(False)
+            if len(curves) > 1:
+                axis.legend(frameon=False)
+            else:
+                axis.set_ylabel(curves[0].name)
+        drawn[-1].set_xlabel("alpha")
+        self.figure_, self.axes_ = drawn[0].figure, list(drawn)
+        return self
