@@ -14,6 +14,7 @@ from cvxnn.everywhere.bound import prove
 from cvxnn.everywhere.grow import Grow, unpack
 from cvxnn.functions import SampleLoss
 from cvxnn.gates import Gates
+from cvxnn.linalg import threads
 from cvxnn.solve import solve_part
 from cvxnn.training import LOSSES, gates_of, named, open_problem_of, positive_weights, problem_of
 
@@ -69,7 +70,8 @@ def certify_network(
     words: dict[str, Any] = {"intercept": fit_intercept, "skip": skip}
     choice = named("gates", gates, dict(zip(CHOICES, CHOICES, strict=True)), CHOICES)
     if choice == "all":
-        return _among_all(network, architecture, data, alpha, proof_time, words)
+        with threads(None):
+            return _among_all(network, architecture, data, alpha, proof_time, words)
     drawn, scope = _gates(architecture, rows, network, choice)
     problem = problem_of(architecture, *data, drawn, scope=scope, **words).at(alpha)
     dual = -problem.program.loss.gradient(evaluate(network, rows))

@@ -21,6 +21,7 @@ from cvxnn.certificate import Evidence, Scope
 from cvxnn.errors import CertificateWarning, UnsupportedError
 from cvxnn.functions import SampleLoss, mean_loss
 from cvxnn.gates import from_generators
+from cvxnn.linalg import threads
 from cvxnn.path import alpha_max
 from cvxnn.selection import Fold, Measure, Search, Table, content_folds, cross_validate, folds_of
 from cvxnn.solve import Progress, Solver, Status
@@ -97,6 +98,12 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     verbose: int
 
     def _fit(self, X: Any, target: Floats, weights: Any, labels: Any) -> None:
+        architecture = training.architecture_of(self.architecture)
+        grown = training.grows(architecture, self._choice(architecture, target.shape[1]))
+        with threads(None if grown else X.size):
+            self._train(X, target, weights, labels)
+
+    def _train(self, X: Any, target: Floats, weights: Any, labels: Any) -> None:
         begin = time.perf_counter()
         self._check_limits()
         weights, _ = training.positive_weights(weights, X.shape[0])
@@ -289,7 +296,7 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     def _evidence(self, X: Any, target: Floats, weights: Any) -> Evidence:
         weights, keep = training.positive_weights(weights, X.shape[0])
-        objections = []
+        objections: list[str] = []
         if training.fingerprint(X, target, weights) != self.fingerprint_:
             objections.append("these are not the data that the model was trained on")
         dual = self.dual_ if self.dual_.shape == target.shape else np.zeros(target.shape)
@@ -341,9 +348,13 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             program=problem.program,
             objective=problem.objective(self.network_),
             dual=dual,
-            prove=lambda each: problem.recheck(self.proof_, samples.gather(each)),
+            prove=lambda each: self._recheck(problem, samples.gather(each)),
             objections=tuple(objections),
         )
+
+    def _recheck(self, problem: Any, dual: Floats) -> Any:
+        with threads(None):
+            return problem.recheck(self.proof_, dual)
 
     def _loss(self, outputs: int) -> SampleLoss:
         loss: SampleLoss = training.named("loss", self.loss, training.LOSSES, self._losses)

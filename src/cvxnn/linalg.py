@@ -1,11 +1,26 @@
 """The few iterative pieces of linear algebra that libraries do not give for operators."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from scipy.optimize import minimize
+from threadpoolctl import threadpool_limits
 
 from cvxnn.arrays import Array, inner, namespace, norm, to_numpy
+
+_SHARED = 500_000
+"""Entries of the data from which several threads share a product with profit."""
+
+
+def threads(entries: int | None) -> AbstractContextManager[Any]:
+    """Return a context in which products of data with so many entries use as many threads as pay.
+
+    Many small products are slower on two threads than on one, up to seven times. None: growth and
+    proofs over all networks, whose products are small for data of any size.
+    """
+    small = entries is None or entries < _SHARED
+    return threadpool_limits(1) if small else nullcontext()
 
 
 def conjugate_gradient(
