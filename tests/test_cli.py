@@ -521,6 +521,7 @@ def test_an_interrupted_path_keeps_its_points(
     table = tmp_path / "path.csv"
     result = run("path", "sklearn:iris", "-a", "gated", "--n-gates", "8", "-o", table)
     assert result.exit_code == 130
+    assert "interrupted: 2 of 20 strengths are kept" in result.stderr
     assert len(pd.read_csv(table)) == 2
 
 

@@ -235,6 +235,9 @@ def path(
         written = ", ".join(str(place) for place in (output, figure) if place is not None)
         if written:
             _console().print(f"written: {written}", markup=False, soft_wrap=True)
+    if len(points) < strengths or points[-1].status == "INTERRUPTED":
+        _complain(f"interrupted: {len(points)} of {strengths} strengths are kept")
+        raise typer.Exit(CODES["INTERRUPTED"])
 
 
 @app.command()

@@ -63,12 +63,16 @@ def follow(
         table = read_table(order.data, order.target)
         task, _ = task_of(table, order.task)
         with _rows(order.output) as write:
-            points = []
-            for point in _points(order, table, task, count, ratio, watch):
-                points.append(point)
-                write(point)
-                if point.status == Status.INTERRUPTED.name:
-                    break
+            points: list[Point] = []
+            try:
+                for point in _points(order, table, task, count, ratio, watch):
+                    points.append(point)
+                    write(point)
+                    if point.status == Status.INTERRUPTED.name:
+                        break
+            except KeyboardInterrupt:
+                if not points:
+                    raise
     if figure is not None:
         PathDisplay.from_rows(points).plot().figure_.savefig(figure)
     return points
