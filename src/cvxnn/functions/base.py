@@ -58,12 +58,11 @@ class Root(NamedTuple):
     pull: Array | None
     """a, (n, c); None for zero."""
 
-    @property
-    def single(self) -> "Root":
-        """The same in float32."""
+    def astype(self, dtype: object) -> "Root":
+        """Return the same in another precision."""
         xp = namespace(self.scale)
-        pull = None if self.pull is None else xp.astype(self.pull, xp.float32, copy=False)
-        return Root(xp.astype(self.scale, xp.float32, copy=False), pull)
+        pull = None if self.pull is None else xp.astype(self.pull, dtype, copy=False)
+        return Root(xp.astype(self.scale, dtype, copy=False), pull)
 
     def apply(self, z: Array) -> Array:
         """Return B z in every row, (n, c)."""

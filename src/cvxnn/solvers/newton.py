@@ -70,8 +70,8 @@ class Newton:
     H, with H the loss's curvature at z and P the slope of the prox on the blocks that are not zero
     [LiSunToh2018]. As a function of v the residual is minus the gradient of the step's dual, so a
     search along it ends at the solution; and v never leaves the domain of the loss's conjugate.
-    For smooth losses and programs without a cone. The points are in float64, the products of large
-    systems in the dtype of the data.
+    For smooth losses and programs without a cone. Points are in float64; the products of large
+    systems are in float32, for directions alone.
     """
 
     reach: float = 50.0

@@ -21,7 +21,7 @@ from cvxnn.arrays import (
 from cvxnn.functions import ColumnNorm, GroupNorm, Nuclear
 from cvxnn.functions.base import Root
 from cvxnn.linalg import conjugate_gradient
-from cvxnn.maps import Gated, Lift
+from cvxnn.maps import Gated
 from cvxnn.program import Program
 
 SIDE = 4000
@@ -65,19 +65,16 @@ class Slope:
         index = xp.asarray(place, device=device(blocks))
         return xp.take(xp.concat([zero, blocks], axis=0), index, axis=0)
 
-    def product(self, v: Array) -> Array:
-        """Return M v, (n, c), in float32."""
-        lift, bend, columns = self._single
-        return self.reach * (lift.apply(bend(lift.adjoint(v))) + columns @ (columns.T @ v))
-
-    @cached_property
-    def _single(self) -> tuple[Lift, Callable[[Array], Array], Array]:
+    def product(self, dtype: object) -> Callable[[Array], Array]:
+        """Return v -> M v, (n, c), computed in `dtype`."""
         xp = namespace(self.moved)
-        moved, columns = (
-            xp.astype(x, xp.float32, copy=False) for x in (self.moved, self.program.free)
-        )
-        bend = self.program.penalty.jacobian(moved, self.reach)
-        return self.lift.astype(xp.float32), bend, columns
+        moved, columns = (xp.astype(x, dtype, copy=False) for x in (self.moved, self.program.free))
+        bend, lift = self.program.penalty.jacobian(moved, self.reach), self.lift.astype(dtype)
+
+        def apply(v: Array) -> Array:
+            return self.reach * (lift.apply(bend(lift.adjoint(v))) + columns @ (columns.T @ v))
+
+        return apply
 
     @cached_property
     def _norms(self) -> tuple[Array, Array]:
@@ -166,16 +163,27 @@ class Systems:
         return x, columns @ (bent.T @ x)
 
     def _by_products(self, slope: Slope, root: Root, right: Array) -> tuple[Array, Array]:
-        xp, single = namespace(right), root.single
+        xp = namespace(right)
+        for dtype in (xp.float32, xp.float64):
+            x, bent = self._iterated(slope, root.astype(dtype), right, dtype)
+            if math.isfinite(norm(bent)):  # or the data's squares are no numbers of float32
+                break
+        return x, bent
+
+    def _iterated(
+        self, slope: Slope, root: Root, right: Array, dtype: object
+    ) -> tuple[Array, Array]:
+        """Solve by conjugate gradients in `dtype`."""
         size, self.products = norm(right) or 1.0, 1
+        multiply = slope.product(dtype)
 
         def system(z: Array) -> Array:
             self.products += 1
-            return z + single.adjoint(slope.product(single.apply(z)))
+            return z + root.adjoint(multiply(root.apply(z)))
 
-        right = xp.astype(right / size, xp.float32)
-        x = conjugate_gradient(system, right, 0 * right, _CG, _CG_STEPS)
-        return size * double(x), size * double(slope.product(single.apply(x)))
+        unit = namespace(right).astype(right / size, dtype)
+        x = conjugate_gradient(system, unit, 0 * unit, _CG, _CG_STEPS)
+        return size * double(x), size * double(multiply(root.apply(x)))
 
 
 def _scores(root: Root, x: Array, direct: Array) -> Array:

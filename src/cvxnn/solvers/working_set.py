@@ -51,6 +51,8 @@ class WorkingSet:
     last_tol: float = 1e-9
     max_iter: int = 1000
     """Iterations of one inner solve; the next round goes on from there."""
+    newton_steps: int = 40
+    """The same for Newton's method."""
 
     name = "working_set"
     heuristic = False
@@ -83,7 +85,8 @@ class WorkingSet:
         chosen = np.union1d(active, added)
         small, solver = _inner(restrict(program, chosen))
         start = _take(state.iterate, chosen)
-        solution = solve_part(small, solver, start=start, tol=tol, max_iter=self.max_iter)
+        limit = self.newton_steps if isinstance(solver, Newton) else self.max_iter
+        solution = solve_part(small, solver, start=start, tol=tol, max_iter=limit)
         settled = tol <= self.last_tol and not violated
         return State(_spread(state.iterate, solution.iterate, chosen), tol, settled)
 

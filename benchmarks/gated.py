@@ -1,4 +1,4 @@
-"""Time to a duality gap on gated ReLU programs: FISTA here and R-FISTA of scnn, side by side."""
+"""Time to a duality gap on gated ReLU programs: ours and R-FISTA of scnn, side by side."""
 
 import argparse
 import logging
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.datasets import load_digits
+from problems import PROBLEMS, Data
 from threadpoolctl import threadpool_limits
 
 from cvxnn.certificate import certify
@@ -20,7 +20,7 @@ from cvxnn.gates import gaussian
 from cvxnn.maps import Gated
 from cvxnn.program import Iterate, Program
 from cvxnn.solve import solve
-from cvxnn.solvers import FISTA
+from cvxnn.training import SOLVERS, solver_for
 
 try:
     from scnn.metrics import Metrics
@@ -39,38 +39,6 @@ Floats = NDArray[np.floating[Any]]
 
 MOST = 10_000
 """Iterations after which either solver is given up."""
-
-
-class Data(NamedTuple):
-    """Samples (n, d) with a last column of ones, targets (n, 1), and how many gates to draw."""
-
-    features: Floats
-    target: Floats
-    n_gates: int
-
-
-def correlated(n: int, d: int, n_gates: int, rng: np.random.Generator) -> Data:
-    """Return Gaussian samples, neighbours correlated 1/2, and a teacher of ten noisy neurons."""
-    places = np.arange(d - 1)
-    root = np.linalg.cholesky(0.5 ** np.abs(places[:, None] - places))
-    X = rng.standard_normal((n, d - 1)) @ root.T
-    outputs = np.maximum(X @ rng.standard_normal((d - 1, 10)), 0) @ rng.standard_normal((10, 1))
-    target = outputs / outputs.std() + 0.3 * rng.standard_normal((n, 1))
-    return Data(np.hstack([X, np.ones((n, 1))]), target, n_gates)
-
-
-def digits(rng: np.random.Generator) -> Data:
-    """Return scikit-learn's digits, even against odd, without the pixels that are always zero."""
-    X, label = load_digits(return_X_y=True)
-    X = np.hstack([X[:, X.any(axis=0)], np.ones((len(X), 1))])
-    return Data(X, np.where(label[:, None] % 2 == 0, 1.0, -1.0), 1000)
-
-
-PROBLEMS: dict[str, Callable[[np.random.Generator], Data]] = {
-    "A": lambda rng: correlated(1000, 50, 500, rng),
-    "digits": digits,
-    "B": lambda rng: correlated(5000, 100, 1000, rng),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,12 +89,12 @@ class Result(NamedTuple):
     gap: float
 
 
-def run_ours(task: Task, tol: float) -> Result:
+def run_ours(task: Task, tol: float, solver: str) -> Result:
     """Time all of `solve`: the float64 checks that tell it when to stop are on the clock."""
     begin = time.process_time()
     solution = solve(
         task.ours,
-        FISTA(),
+        solver_for(task.ours, solver)[0],
         tol=tol,
         max_iter=MOST,
         judge=lambda iterate: certify(task.judge, iterate),
@@ -186,7 +154,7 @@ def compare(name: str, args: argparse.Namespace) -> tuple[str, ...]:
     ours: list[Result] = []
     theirs: list[Result] = []
     for _ in range(args.repeats):
-        ours.append(run_ours(task, args.tol))
+        ours.append(run_ours(task, args.tol, args.solver))
         theirs.append(run_theirs(task, args.tol, theirs[0].iterations if theirs else None))
     seconds, peer = (statistics.median(run.seconds for run in side) for side in (ours, theirs))
     (n, d), p = task.ours.lift.features.shape, task.ours.lift.masks.shape[1]
@@ -209,6 +177,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--alpha", type=float, default=0.1, help="share of the largest alpha")
     parser.add_argument("--tol", type=float, default=1e-3, help="relative duality gap")
+    parser.add_argument("--solver", default="auto", choices=["auto", *SOLVERS])
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     args.problems = args.problems.split(",")
