@@ -19,7 +19,7 @@ LAYERS = (
     "program projection certificate",
     "solve solvers architectures",
     "assess everywhere landscape optima path memory selection support training",
-    "estimator estimators estimators_cv",
+    "encoding estimator estimators estimators_cv",  # encoding: a transformer of scikit-learn
     "display export files cli tables reproduce experiments __main__ cvxnn",
 )
 RANK = {unit: rank for rank, layer in enumerate(LAYERS) for unit in layer.split()}

@@ -78,11 +78,44 @@ def test_what_is_no_number_is_named(written: Any) -> None:
     frame = FRAME.assign(
         day=pd.to_datetime(["2020-01-01"] * 3).astype("datetime64[us]"), y=[1, 2, 3]
     )
+    source = written(frame)
+    if source.endswith(".parquet"):  # other files hold dates as text
+        with pytest.raises(
+            ValueError, match=r"no numbers: day \('2020-01-01.*'\); drop them, or turn them into"
+        ):
+            read_table(source)
     with pytest.raises(
-        ValueError,
-        match=r"no numbers: city \('Paris'\), day \('2020-01-01.*'\); drop them, or .*get_dummies",
+        ValueError, match=r"no numbers: city \('Paris'\); .* into numbers, as in training"
     ):
+        read_features(source, ["age", "city"], 2)
+
+
+def test_text_stays_text(written: Any) -> None:
+    frame = FRAME.assign(y=[1, 2, 3])
+    table = read_table(written(frame))
+    assert table.text == ("city",)
+    assert table.X.tolist() == [
+        [31, 1, 70.5, "Paris"],
+        [45, 0, 81.25, "Rome"],
+        [28, 1, 1e-30, "Paris"],
+    ]
+    assert {type(value) for value in table.X[0]} == {float, str}
+    with pytest.raises(ValueError, match=r"missing values in age \(1 rows\), city \(1 rows\)"):
+        read_table(written(frame.assign(age=[31, None, 28], city=["Paris", None, "Rome"])))
+
+
+def test_too_many_texts_are_named(written: Any) -> None:
+    frame = pd.DataFrame({"who": [f"number {k}" for k in range(30)], "y": range(30)})
+    with pytest.raises(ValueError, match="'who' has 30 different values in 30 rows"):
         read_table(written(frame))
+
+
+def test_text_of_training_is_text_again(written: Any) -> None:
+    codes = FRAME.assign(code=["01", "true", "3"])
+    found = read_features(written(codes), ["age", "code"], 2, text=[1])
+    assert found.tolist() == [[31, "01"], [45, "true"], [28, "3"]]
+    assert read_features(written(codes[1:2]), ["code"], 1, text=[0]).tolist() == [["true"]]
+    assert read_features(written(codes[:1]), ["code"], 1, text=[0]).tolist() == [["01"]]
 
 
 def test_infinite_values_are_named(written: Any) -> None:

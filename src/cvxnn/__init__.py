@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from cvxnn.architectures import GatedNetwork, GatedReLU, ReLU, ReLUNetwork
     from cvxnn.assess import certify_network
     from cvxnn.certificate import Certificate, Exactness, Scope, Verification, verify
+    from cvxnn.encoding import ColumnEncoder
     from cvxnn.estimators import ConvexClassifier, ConvexRegressor
     from cvxnn.estimators_cv import ConvexClassifierCV, ConvexRegressorCV
     from cvxnn.files import load, save
@@ -19,6 +20,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Certificate",
+    "ColumnEncoder",
     "ConvexClassifier",
     "ConvexClassifierCV",
     "ConvexRegressor",
@@ -49,6 +51,7 @@ _NAMES = {
     "architectures": ("GatedNetwork", "GatedReLU", "ReLU", "ReLUNetwork"),
     "assess": ("certify_network",),
     "certificate": ("Certificate", "Exactness", "Scope", "Verification", "verify"),
+    "encoding": ("ColumnEncoder",),
     "estimators": ("ConvexClassifier", "ConvexRegressor"),
     "estimators_cv": ("ConvexClassifierCV", "ConvexRegressorCV"),
     "files": ("load", "save"),

@@ -1,5 +1,7 @@
 """Every exception and warning that cvxnn raises on its own account."""
 
+from collections.abc import Iterable
+
 
 class CvxnnError(Exception):
     """The root of the exceptions below; catch it to catch them all."""
@@ -27,3 +29,10 @@ class UnsupportedError(CvxnnError, ValueError):
 
 class CertificateWarning(UserWarning):
     """The answer is valid but its certificate is weaker than asked for; the message says why."""
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return the names in a row, all but the first twenty as a number."""
+    every = list(names)
+    more = f" and {len(every) - 20} more" if len(every) > 20 else ""
+    return ", ".join(every[:20]) + more

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, check_X_y, validate_data
 
 from cvxnn import memory, training
 from cvxnn.architectures import Architecture, assemble, free_columns
 from cvxnn.arrays import Array, to_numpy
 from cvxnn.certificate import Evidence, Scope
+from cvxnn.encoding import ColumnEncoder, holds_text
 from cvxnn.errors import CertificateWarning, UnsupportedError
 from cvxnn.functions import SampleLoss, mean_loss
 from cvxnn.gates import from_generators
@@ -57,6 +58,7 @@ def on_device(x: Array, name: str | None) -> Array:
         ) from error
 
 
+_FLOATS = [np.float64, np.float32]
 _FOLDS = 5
 _SEARCH = 0.7
 """Share of `max_time` after which the search for alpha ends."""
@@ -96,6 +98,18 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     random_state: Any
     callbacks: Iterable[Callable[[Progress], object]] | None
     verbose: int
+
+    def _checked(self, X: Any, y: Any = "no_validation", *, reset: bool, **words: Any) -> Any:
+        """Return the samples as numbers, and the targets beside them if there are any."""
+        if reset:
+            self.encoder_ = ColumnEncoder().fit(X) if holds_text(X) else None
+        if self.encoder_ is None:
+            return validate_data(self, X, y, reset=reset, dtype=_FLOATS, **words)
+        validate_data(self, X, reset=reset, skip_check_array=True)
+        numbers = self.encoder_.transform(X)
+        if isinstance(y, str) and y == "no_validation":
+            return numbers
+        return check_X_y(numbers, y, dtype=_FLOATS, estimator=self, **words)
 
     def _fit(self, X: Any, target: Floats, weights: Any, labels: Any) -> None:
         architecture = training.architecture_of(self.architecture)
@@ -285,14 +299,12 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     def _outputs(self, X: Any) -> Array:
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
-        return self.network_(X)
+        return self.network_(self._checked(X, reset=False))
 
     def transform(self, X: Any) -> Array:
         """Return the activations of the hidden neurons, (n, d) to (n, m)."""
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
-        return self.network_.hidden(X)
+        return self.network_.hidden(self._checked(X, reset=False))
 
     def _evidence(self, X: Any, target: Floats, weights: Any) -> Evidence:
         weights, keep = training.positive_weights(weights, X.shape[0])

@@ -8,7 +8,7 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import column_or_1d, validate_data
+from sklearn.utils.validation import column_or_1d
 
 from cvxnn.architectures import Architecture
 from cvxnn.arrays import Array
@@ -18,8 +18,6 @@ from cvxnn.functions import CrossEntropy, SampleLoss
 from cvxnn.selection import Measure, misclassified
 from cvxnn.solve import Progress, Solver
 from cvxnn.training import positive_weights
-
-_FLOATS = [np.float64, np.float32]
 
 
 class ConvexRegressor(RegressorMixin, ConvexNetworkBase):
@@ -94,6 +92,8 @@ class ConvexRegressor(RegressorMixin, ConvexNetworkBase):
     estimated_gap_ : float or None
         For grown networks the relative gap to the best of all, if a wide search for better neurons
         missed none. An estimate: only `certificate_` is proved.
+    encoder_ : ColumnEncoder or None
+        What turned a frame with text or categories into numbers; None where all were numbers.
     n_iter_, n_features_in_, feature_names_in_
         As in scikit-learn.
 
@@ -160,8 +160,11 @@ class ConvexRegressor(RegressorMixin, ConvexNetworkBase):
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "ConvexRegressor":
-        """Train on samples `X` (n, d) and targets `y` (n,) or (n, c); return self."""
-        X, y = validate_data(self, X, y, dtype=_FLOATS, multi_output=True, y_numeric=True)
+        """Train on samples `X` (n, d) and targets `y` (n,) or (n, c); return self.
+
+        Columns of a frame that hold text or categories become one column a category.
+        """
+        X, y = self._checked(X, y, reset=True, multi_output=True, y_numeric=True)
         self._single = y.ndim == 1
         self._fit(X, self._target(y), sample_weight, None)
         return self
@@ -173,15 +176,7 @@ class ConvexRegressor(RegressorMixin, ConvexNetworkBase):
 
     def evidence(self, X: Any, y: Any, sample_weight: Any = None) -> Evidence:
         """Return what `verify` checks: the claim, and what these data say about it."""
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            reset=False,
-            dtype=_FLOATS,
-            multi_output=True,
-            y_numeric=True,
-        )
+        X, y = self._checked(X, y, reset=False, multi_output=True, y_numeric=True)
         return self._evidence(X, self._target(y), sample_weight)
 
     def _target(self, y: Any) -> Floats:
@@ -224,7 +219,7 @@ class ConvexClassifier(ClassifierMixin, ConvexNetworkBase):
     ----------
     classes_ : array (k,)
         The class labels, sorted.
-    network_, certificate_, solution_, alpha_, alpha_max_, dual_, generators_, n_iter_,
+    network_, certificate_, solution_, alpha_, alpha_max_, dual_, generators_, encoder_, n_iter_,
     estimated_gap_
         As in `ConvexRegressor`.
 
@@ -288,8 +283,11 @@ class ConvexClassifier(ClassifierMixin, ConvexNetworkBase):
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "ConvexClassifier":
-        """Train on samples `X` (n, d) and class labels `y` (n,); return self."""
-        X, y = validate_data(self, X, y, dtype=_FLOATS)
+        """Train on samples `X` (n, d) and class labels `y` (n,); return self.
+
+        Columns of a frame that hold text or categories become one column a category.
+        """
+        X, y = self._checked(X, y, reset=True)
         y = column_or_1d(y, warn=True)
         check_classification_targets(y)
         weights, keep = positive_weights(sample_weight, len(y))
@@ -331,7 +329,7 @@ class ConvexClassifier(ClassifierMixin, ConvexNetworkBase):
 
     def evidence(self, X: Any, y: Any, sample_weight: Any = None) -> Evidence:
         """Return what `verify` checks: the claim, and what these data say about it."""
-        X, y = validate_data(self, X, y, reset=False, dtype=_FLOATS)
+        X, y = self._checked(X, y, reset=False)
         y = column_or_1d(y)
         strange = np.setdiff1d(y, self.classes_)
         if len(strange):

@@ -4,8 +4,10 @@ from typing import Any
 
 import numpy as np
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
 
 from cvxnn.certificate import Certificate
+from cvxnn.encoding import ColumnEncoder
 from cvxnn.errors import ModelFormatError
 
 Json = dict[str, Any]
@@ -49,6 +51,20 @@ def estimator(model: Any) -> Any:
     return model[-1] if isinstance(model, Pipeline) else model
 
 
+def steps(model: Any) -> list[Any]:
+    """Return what comes before the estimator of a model."""
+    return [step for _, step in model.steps[:-1]] if isinstance(model, Pipeline) else []
+
+
+def text_columns(model: Any) -> list[int]:
+    """Return which columns of a model's data are text."""
+    encoder: Any = next(iter(steps(model)), estimator(model).encoder_)
+    if not isinstance(encoder, ColumnEncoder):
+        return []
+    known = enumerate(encoder.categories_)
+    return [place for place, keys in known if keys and isinstance(keys[0], str)]
+
+
 def facts(model: Any, notes: Json) -> Json:
     """Return what there is to say about a fitted model, as JSON."""
     network = estimator(model)
@@ -60,9 +76,9 @@ def facts(model: Any, notes: Json) -> Json:
         "loss": network.loss if isinstance(network.loss, str) else network.loss.name,
         "intercept": network.fit_intercept,
         "skip": network.skip,
-        "standardized": model is not network,
+        "standardized": any(isinstance(step, StandardScaler) for step in steps(model)),
         "rows": len(network.dual_),
-        "features": network.n_features_in_,
+        "features": model.n_features_in_,
         "outputs": network.dual_.shape[1],
         "classes": None if classes is None else [str(label) for label in classes],
         "neurons": network.network_.n_neurons,

@@ -20,6 +20,8 @@ from cvxnn import __version__
 from cvxnn.architectures import BY_NAME
 from cvxnn.cli.facts import KEY, Json, estimator, facts, finite
 from cvxnn.cli.watch import Watch
+from cvxnn.encoding import ColumnEncoder
+from cvxnn.errors import listed
 from cvxnn.estimators import ConvexClassifier, ConvexRegressor
 from cvxnn.files import save
 from cvxnn.tables import Table, read_table
@@ -104,7 +106,7 @@ def fit(order: Order, console: Console, quiet: bool) -> Json:
         auto = order.options["alpha"] == "auto"
         watch.doing("choosing alpha by five-fold validation" if auto else "preparing")
         begin = time.perf_counter()
-        model = _model(order, task, watch)
+        model = _model(order, task, watch, table)
         model.fit(table.X[train], table.y[train])
         if not np.isfinite(estimator(model).certificate_.upper):
             raise FloatingPointError("the objective is not finite")
@@ -145,7 +147,8 @@ def require_place(output: Path) -> None:
 def _announcement(table: Table, task: str, why: str, order: Order) -> str:
     chosen = "" if order.target else " (the default; --target says otherwise)"
     hint = "" if order.task != "auto" else "; --task says otherwise"
-    return f"target: {', '.join(table.target)}{chosen}\ntask: {task} ({why}{hint})"
+    words = f"\none column a category: {listed(table.text)}" if table.text else ""
+    return f"target: {', '.join(table.target)}{chosen}\ntask: {task} ({why}{hint}){words}"
 
 
 def kind_of(order: Order, task: str, options: Json) -> Any:
@@ -155,9 +158,16 @@ def kind_of(order: Order, task: str, options: Json) -> Any:
     return kind(architecture(bias=order.bias), **options)
 
 
-def _model(order: Order, task: str, watch: Watch) -> Any:
+def preparation(order: Order, table: Table) -> list[Any]:
+    """Return the steps that come before the estimator."""
+    encoder = [ColumnEncoder()] if table.text else []
+    return encoder + ([StandardScaler()] if order.standardize else [])
+
+
+def _model(order: Order, task: str, watch: Watch, table: Table) -> Any:
     model = kind_of(order, task, order.options | {"callbacks": [watch]})
-    return make_pipeline(StandardScaler(), model) if order.standardize else model
+    steps = preparation(order, table)
+    return make_pipeline(*steps, model) if steps else model
 
 
 def _scores(model: Any, table: Table, task: str, train: Any, rows: Any) -> Json:

@@ -10,9 +10,8 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table as Grid
-from sklearn.preprocessing import StandardScaler
 
-from cvxnn.cli.fitting import Order, kind_of, require_place, split, task_of
+from cvxnn.cli.fitting import Order, kind_of, preparation, require_place, split, task_of
 from cvxnn.cli.watch import Watch
 from cvxnn.path import grid
 from cvxnn.solve import Status
@@ -83,8 +82,8 @@ def _points(
 ) -> Iterator[Point]:
     train, test = split(table.y, task, order.test_size, order.options["random_state"])
     X, y = table.X, table.y
-    if order.standardize:
-        X = StandardScaler().fit(X[train]).transform(X)
+    for step in preparation(order, table):
+        X = step.fit(X[train]).transform(X)
     model = kind_of(order, task, order.options | {"warm_start": True, "callbacks": [watch]})
     watch.doing("preparing")
     largest = model.set_params(alpha=_NONE).fit(X[train], y[train]).alpha_max_

@@ -3,10 +3,9 @@
 from typing import Any
 
 from numpy.typing import NDArray
-from sklearn.pipeline import Pipeline
 
 from cvxnn.certificate import Certificate, Verification, verify
-from cvxnn.cli.facts import Json, estimator, facts, training
+from cvxnn.cli.facts import Json, estimator, facts, steps, text_columns, training
 from cvxnn.cli.fitting import split
 from cvxnn.files import load, read_notes
 from cvxnn.tables import read_features, read_table
@@ -16,7 +15,8 @@ def predict(path: str, data: str, proba: bool) -> tuple[list[str], Any]:
     """Return the column names and the rows of a model's predictions."""
     model, notes = load(path), training(path, read_notes(path))
     target = notes.get("target", [])
-    X = read_features(data, _names(model, notes), model.n_features_in_, target)
+    names, text = _names(model, notes), text_columns(model)
+    X = read_features(data, names, model.n_features_in_, target, text)
     if proba:
         return _probabilities(path, model, X)
     outputs = model.predict(X)
@@ -40,7 +40,7 @@ def recheck(path: str, data: str, target: tuple[str, ...]) -> tuple[Verification
     table = read_table(data, target or notes.get("target", ()), _names(model, notes))
     rows, _ = split(table.y, notes.get("task", ""), notes.get("test_size", 0), notes.get("seed", 0))
     X, network = table.X[rows], estimator(model)
-    for _, step in model.steps[:-1] if isinstance(model, Pipeline) else ():
+    for step in steps(model):
         X = step.transform(X)
     checked = f"network and dual vector, in float64, on {len(rows):,} rows of {data}"
     return verify(network, X, table.y[rows]), network.certificate_, checked

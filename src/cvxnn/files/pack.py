@@ -9,6 +9,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
 from cvxnn.architectures import BY_NAME
+from cvxnn.encoding import ColumnEncoder
 from cvxnn.errors import UnsupportedError
 from cvxnn.estimators import ConvexClassifier, ConvexRegressor
 from cvxnn.estimators_cv import ConvexClassifierCV, ConvexRegressorCV
@@ -18,7 +19,7 @@ from cvxnn.training import LOSSES, SOLVERS
 Json = dict[str, Any]
 
 _NETWORKS = ConvexRegressor, ConvexRegressorCV, ConvexClassifier, ConvexClassifierCV
-KINDS = {kind.__name__: kind for kind in (StandardScaler, *_NETWORKS)}
+KINDS = {kind.__name__: kind for kind in (ColumnEncoder, StandardScaler, *_NETWORKS)}
 """The steps that a file may hold."""
 
 OBJECTS: dict[str, Mapping[str, Any]] = {
@@ -44,11 +45,11 @@ def packed(step: Any, prefix: str, arrays: Arrays) -> Json:
     if type(step) is not KINDS.get(kind):
         raise UnsupportedError(
             f"a model file cannot hold {kind}; expected ConvexRegressor, ConvexClassifier or their "
-            "CV versions, alone or in a Pipeline after StandardScaler steps"
+            "CV versions, alone or in a Pipeline after a ColumnEncoder and StandardScaler steps"
         )
     check_is_fitted(step)
     names = getattr(step, "feature_names_in_", None)
-    pack = _scaler if kind == StandardScaler.__name__ else _estimator
+    pack = _PACKS.get(type(step), _estimator)
     return {
         "kind": kind,
         "features": int(step.n_features_in_),
@@ -67,6 +68,13 @@ def _scaler(scaler: Any, prefix: str, arrays: Arrays) -> Json:
     }
 
 
+def _encoder(encoder: Any, prefix: str, arrays: Arrays) -> Json:
+    return {"categories": encoder.categories_}
+
+
+_PACKS = {StandardScaler: _scaler, ColumnEncoder: _encoder}
+
+
 def _estimator(model: Any, prefix: str, arrays: Arrays) -> Json:
     held = {"generators": model.generators_, "dual": model.dual_}
     held |= {f"network.{name}": x for name, x in model.network_.parameters().items()}
@@ -82,6 +90,7 @@ def _estimator(model: Any, prefix: str, arrays: Arrays) -> Json:
         "params": {name: _param(name, x) for name, x in model.get_params(deep=False).items()},
         "architecture": _object("architecture", model.architecture_),
         "target": _classes(model.classes_, prefix, arrays) if classifies else model._single,
+        "categories": None if model.encoder_ is None else model.encoder_.categories_,
         "alpha": float(model.alpha_),
         "alpha_max": float(model.alpha_max_),
         "fingerprint": model.fingerprint_,

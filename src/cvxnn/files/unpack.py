@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
 
 from cvxnn.certificate import Certificate, Exactness, Scope
+from cvxnn.encoding import ColumnEncoder
 from cvxnn.estimators import ConvexClassifier
 from cvxnn.everywhere.bound import Proof
 from cvxnn.everywhere.relaxed import Moments
@@ -50,7 +51,7 @@ def unpacked(step: Json, prefix: str, arrays: Arrays) -> Any:
     """
     kind = KINDS[step["kind"]]
     own = {name.removeprefix(prefix): x for name, x in arrays.items() if name.startswith(prefix)}
-    unpack = _scaler if kind is StandardScaler else _estimator
+    unpack = _UNPACKS.get(kind, _estimator)
     fitted = unpack(kind, step, own)
     fitted.n_features_in_ = _whole(step, "features")
     names = step["feature_names"]
@@ -58,6 +59,8 @@ def unpacked(step: Json, prefix: str, arrays: Arrays) -> Any:
         if len(names) != fitted.n_features_in_ or not all(isinstance(n, str) for n in names):
             raise ValueError(f"there are {len(names)} names for {fitted.n_features_in_} features")
         fitted.feature_names_in_ = np.array(names, dtype=object)
+        if getattr(fitted, "encoder_", None) is not None:
+            fitted.encoder_.feature_names_in_ = fitted.feature_names_in_
     return fitted
 
 
@@ -75,12 +78,31 @@ def _scaler(kind: Any, step: Json, own: Arrays) -> Any:
     return scaler
 
 
+def _encoder(kind: Any, step: Json, own: Arrays) -> Any:
+    encoder, count = ColumnEncoder(), _whole(step, "features")
+    found: Any = step["categories"]
+    if not isinstance(found, list) or len(found) != count:
+        raise ValueError(f"the categories are not those of {count} columns")
+    for known in found:
+        if known is None:
+            continue
+        kinds = {type(key) for key in known}
+        if kinds not in ({str}, {float}) or known != sorted(set(known)):
+            raise ValueError(f"the categories are {known!r}; expected text or numbers, sorted")
+    encoder.categories_, encoder.n_features_in_ = found, count
+    return encoder
+
+
+_UNPACKS = {StandardScaler: _scaler, ColumnEncoder: _encoder}
+
+
 def _estimator(kind: Any, step: Json, own: Arrays) -> Any:
     labels = _labels(step, own) if issubclass(kind, ConvexClassifier) else None
     architecture = _object("architecture", step["architecture"])
     sample = np.zeros((1, len(own["network.skip"])))
+    encoder = None if step["categories"] is None else _encoder(ColumnEncoder, step, own)
     sizes = {
-        "features": _whole(step, "features"),
+        "features": _whole(step, "features") if encoder is None else encoder.width_,
         "width": architecture.features(sample).shape[1],
         "two": 2,
         "three": 3,
@@ -94,6 +116,7 @@ def _estimator(kind: Any, step: Json, own: Arrays) -> Any:
     _require_shapes(held, sizes)
     model = kind(**_params(kind, step["params"], own["generators"]))
     model._loss(sizes["outputs"])
+    model.encoder_ = encoder
     if labels is None:
         model._single = bool(step["target"])
     else:

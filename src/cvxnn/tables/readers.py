@@ -3,7 +3,7 @@
 import csv
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxnn.errors import UnsupportedError
+from cvxnn.errors import UnsupportedError, listed
 
 Column = NDArray[Any]
 """Numbers, booleans, or objects: text, and None where a cell is empty."""
@@ -43,8 +43,10 @@ class Source:
     named: bool = True
 
 
-def read(source: str) -> Source:
+def read(source: str, text: Iterable[str] = ()) -> Source:
     """Read a CSV, TSV, Parquet or npz file, or a data set `sklearn:NAME`.
+
+    Columns of a CSV or TSV file that `text` names stay text, even if every cell is a number.
 
     Raises FileNotFoundError, ValueError for what cannot be read as a table with rows, and
     UnsupportedError where a reader is not installed.
@@ -59,7 +61,8 @@ def read(source: str) -> Source:
         )
     if not path.is_file():
         raise FileNotFoundError(f"{source} does not exist, or is no file; check the path")
-    found = _READERS[path.suffix.lower()](path)
+    reader = _READERS[path.suffix.lower()]
+    found = _csv(path, set(text)) if reader is _csv else reader(path)
     if not found.columns or not len(next(iter(found.columns.values()))):
         raise ValueError(f"{source} has no rows; expected at least one sample")
     return found
@@ -85,11 +88,11 @@ def _bundled(source: str) -> Source:
     return Source(source, features | targets, tuple(features), tuple(targets))
 
 
-def _csv(path: Path) -> Source:
+def _csv(path: Path, text: Set[str] = frozenset()) -> Source:
     try:
-        columns, mixed = _csv_columns(path, as_text=set())
+        columns, mixed = _csv_columns(path, as_text=text)
         if mixed:  # numbers in one part of the file and text in another: text then
-            columns, _ = _csv_columns(path, as_text=mixed)
+            columns, _ = _csv_columns(path, as_text=text | mixed)
     except UnicodeDecodeError as error:
         raise ValueError(
             f"{path} is not text in UTF-8 ({error.reason}); save it as UTF-8"
@@ -99,7 +102,7 @@ def _csv(path: Path) -> Source:
     return Source(str(path), columns, tuple(columns), tuple(columns)[-1:])
 
 
-def _csv_columns(path: Path, as_text: set[str]) -> tuple[dict[str, Column], set[str]]:
+def _csv_columns(path: Path, as_text: Set[str]) -> tuple[dict[str, Column], set[str]]:
     """Return the columns, and the names of those that are numbers only here and there."""
     with path.open(newline="", encoding="utf-8-sig") as file:
         head = file.readline()
@@ -223,10 +226,3 @@ _READERS: dict[str, Callable[[Path], Source]] = {
     ".parquet": _parquet,
     ".npz": _npz,
 }
-
-
-def listed(names: Iterable[str]) -> str:
-    """Return the names in a row, all but the first twenty as a number."""
-    every = list(names)
-    more = f" and {len(every) - 20} more" if len(every) > 20 else ""
-    return ", ".join(every[:20]) + more
