@@ -19,7 +19,8 @@ LAYERS = (
     "program projection certificate",
     "solve solvers architectures",
     "assess everywhere landscape optima path memory selection support training",
-    "encoding estimator estimators estimators_cv",  # encoding: a transformer of scikit-learn
+    # encoding is a transformer of scikit-learn, evidence what its estimators show
+    "encoding evidence estimator estimators estimators_cv",
     "display export files cli tables reproduce experiments __main__ cvxnn",
 )
 RANK = {unit: rank for rank, layer in enumerate(LAYERS) for unit in layer.split()}

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +15,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, check_X_y, validate_data
 
 from cvxnn import memory, training
-from cvxnn.architectures import Architecture, assemble, free_columns
+from cvxnn.architectures import Architecture
 from cvxnn.arrays import Array, to_numpy
-from cvxnn.certificate import Evidence, Scope
+from cvxnn.certificate import Scope
 from cvxnn.encoding import ColumnEncoder, holds_text
 from cvxnn.errors import CertificateWarning, UnsupportedError
-from cvxnn.functions import SampleLoss, mean_loss
+from cvxnn.functions import SampleLoss
 from cvxnn.gates import from_generators
 from cvxnn.linalg import threads
 from cvxnn.path import alpha_max
@@ -77,6 +77,32 @@ class Rows:
     """Of the fit, by `time.perf_counter`."""
 
 
+class Choice(NamedTuple):
+    """A problem, with or without a skip connection, and the strength to train it at."""
+
+    problem: Any
+    solver: Solver
+    reason: str
+    skip: bool
+    largest: float
+    """The least strength that leaves no neurons."""
+    alpha: float
+    table: Table | None
+    """What cross-validation saw; None where the strength was given."""
+
+    @property
+    def loss(self) -> float:
+        """The least mean validation loss; infinite where nothing was validated."""
+        return np.inf if self.table is None else float(self.table.mean.min())
+
+    @property
+    def networks(self) -> tuple[Any, ...]:
+        """The folds' networks at the strength chosen, where they were kept."""
+        if self.table is None or not self.table.networks:
+            return ()
+        return self.table.networks[int(np.argmin(np.abs(self.table.alphas - self.alpha)))]
+
+
 class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """The contract with scikit-learn, and the way from arrays to a certified network."""
 
@@ -89,7 +115,7 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     solver: str | Solver
     tol: float
     fit_intercept: bool
-    skip: bool
+    skip: Any
     max_iter: int
     max_time: Any
     proof_time: Any
@@ -125,48 +151,85 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         self._require_memory(architecture, X, target.shape[1])
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         samples = training.distinct_samples(X, target, weights)
-        problem, solver, reason = self._problem(
-            architecture,
-            on_device(X[samples.index], self.device),
-            on_device(target[samples.index], self.device),
-            samples.weights,
-            seed,
-        )
-        self.alpha_max_ = alpha_max(problem)
         rows = Rows(X, target, weights, labels, samples, begin)
-        self.alpha_ = self._alpha(problem, solver, rows, seed)
-        problem = problem.at(self.alpha_)
-        trained = training.train(
-            problem,
-            solver,
-            start=self._warm(problem),
-            tol=self.tol,
-            max_iter=self.max_iter,
-            max_time=None if self.max_time is None else self._left(begin),
-            proof_time=self.proof_time,
-            callbacks=self._callbacks(),
-            reason=reason,
-        )
+        choice = self._chosen(architecture, rows, seed)
+        self.alpha_max_, self.alpha_, self.skip_ = choice.largest, choice.alpha, choice.skip
+        if choice.table is not None:
+            self._keep(choice.table)
+        problem = choice.problem.at(self.alpha_)
+        trained = self._trained(problem, choice, begin)
         self.architecture_ = architecture
         self.network_ = architecture.network(
             {name: to_numpy(value) for name, value in trained.network.parameters().items()}
         )
         self.certificate_, self.solution_ = trained.certificate, trained.solution
         self.estimated_gap_ = trained.estimate
-        given = training.grows(architecture, self._choice(architecture, target.shape[1]))
-        self.generators_ = self.network_.rules if given else problem.gates.generators
+        grown = trained.proof is not None
+        self.generators_ = self.network_.rules if grown else problem.gates.generators
         self.dual_, self.proof_ = samples.spread(to_numpy(trained.dual)), trained.proof
         self.n_iter_ = max(1, trained.solution.iterations)
         self.fingerprint_ = training.fingerprint(X, target, weights)
         self._n_features_out = self.network_.n_neurons
         self._report()
 
+    def _trained(self, problem: Any, choice: "Choice", begin: float) -> training.Trained:
+        """Return the network of the strength chosen, by training or from the folds' networks."""
+        if choice.networks:
+            return training.average(
+                problem, choice.networks, tol=self.tol, proof_time=self.proof_time
+            )
+        return training.train(
+            problem,
+            choice.solver,
+            start=self._warm(problem),
+            tol=self.tol,
+            max_iter=self.max_iter,
+            max_time=None if self.max_time is None else self._left(begin),
+            proof_time=self.proof_time,
+            callbacks=self._callbacks(),
+            reason=choice.reason,
+        )
+
+    def _chosen(self, architecture: Architecture, rows: Rows, seed: int) -> "Choice":
+        """Return the problem with or without a skip connection, and its strength."""
+        index = rows.samples.index
+        X, target = (on_device(each[index], self.device) for each in (rows.X, rows.target))
+        skips, choices = self._skips(rows, seed), []
+        for place, skip in enumerate(skips, 1):
+            problem, solver, reason = self._problem(
+                architecture, X, target, rows.samples.weights, seed, skip
+            )
+            largest = alpha_max(problem)
+            share = _SEARCH * place / len(skips)
+            alpha, table = self._alpha(problem, solver, rows, seed, largest, share)
+            choices.append(Choice(problem, solver, reason, skip, largest, alpha, table))
+        return min(choices, key=lambda choice: choice.loss)  # the first of equals
+
+    def _skips(self, rows: Rows, seed: int) -> list[bool]:
+        """Return whether to have a skip connection, or both answers if that is to be found out."""
+        if not isinstance(self.skip, str):
+            return [bool(self.skip)]
+        if self.skip != "auto" or not isinstance(self.alpha, str):
+            raise ValueError(
+                f"skip is {self.skip!r} and alpha {self.alpha!r}; expected skip to be True or "
+                "False, or 'auto', which is found out with alpha='auto'"
+            )
+        fewest = min(np.count_nonzero(fold.train) for fold in self._folds(rows, seed))
+        # a linear part with a weight for every sample would fit the folds and tell nothing
+        return [False, True] if fewest > rows.X.shape[1] + 1 else [False]
+
     def _problem(
-        self, architecture: Architecture, X: Array, target: Array, weights: Floats, seed: int
+        self,
+        architecture: Architecture,
+        X: Array,
+        target: Array,
+        weights: Floats,
+        seed: int,
+        skip: bool,
     ) -> tuple[Any, Solver, str]:
         """Return the problem at alpha = 1, on gates or over all, its solver, and why that one."""
         loss = self._loss(target.shape[1])
-        words = {"intercept": self.fit_intercept, "skip": self.skip}
+        words = {"intercept": self.fit_intercept, "skip": skip}
         if training.grows(architecture, self._choice(architecture, target.shape[1])):
             problem = training.open_problem_of(architecture, X, target, weights, loss, **words)
             return problem, training.grower(self.solver, seed), "neurons are added where they help"
@@ -225,39 +288,42 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         blocks = self.solution_.iterate.blocks
         return start._replace(blocks=blocks) if problem.admits(blocks) else None
 
-    def _alpha(self, problem: Any, solver: Solver, rows: Rows, seed: int) -> float:
+    def _alpha(
+        self, problem: Any, solver: Solver, rows: Rows, seed: int, largest: float, share: float
+    ) -> tuple[float, Table | None]:
+        """Return the strength, and what cross-validation saw if it chose that."""
         if isinstance(self.alpha, str):
             if self.alpha != "auto":
                 raise ValueError(f"alpha is {self.alpha!r}; expected 'auto' or a positive number")
-            return self._validated(problem, solver, rows, seed)
+            return self._validated(problem, solver, rows, seed, largest, share)
         if not (isinstance(self.alpha, Real) and 0 < float(self.alpha) < np.inf):
             raise ValueError(f"alpha is {self.alpha!r}; expected 'auto' or a positive number")
         alpha = float(self.alpha)
-        if alpha >= self.alpha_max_ * (1 + 1e-12):
+        if alpha >= largest * (1 + 1e-12):
             warnings.warn(
-                f"alpha is {alpha:.6g} and alpha_max_ is {self.alpha_max_:.6g}: at such "
+                f"alpha is {alpha:.6g} and alpha_max_ is {largest:.6g}: at such "
                 "strengths the best network has no neurons; pass a smaller alpha",
                 CertificateWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
-        return alpha
+        return alpha, None
 
-    def _validated(self, problem: Any, solver: Solver, rows: Rows, seed: int) -> float:
-        """Return the alpha that cross-validation chooses, and keep what it saw."""
+    def _validated(
+        self, problem: Any, solver: Solver, rows: Rows, seed: int, largest: float, share: float
+    ) -> tuple[float, Table | None]:
         search, folds = self._search(), self._folds(rows, seed)
-        if self.alpha_max_ == 0:  # a constant target: every alpha gives the zero network
-            return 1.0
+        if largest == 0:  # a constant target: every alpha gives the zero network
+            return 1.0, None
         table = cross_validate(
             problem,
-            search.strengths(self.alpha_max_),
+            search.strengths(largest),
             folds,
             training.roughly(solver),
             self._measure(rows.target.shape[1]),
             search,
-            None if self.max_time is None else rows.begin + _SEARCH * self.max_time,
+            None if self.max_time is None else rows.begin + share * self.max_time,
         )
-        self._keep(table)
-        return float(table.alphas[table.best(search.rule)])
+        return float(table.alphas[table.best(search.rule)]), table
 
     def _search(self) -> Search:
         return Search()
@@ -289,7 +355,7 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     def _report(self) -> None:
         status, certificate = self.solution_.status, self.certificate_
-        if status not in (Status.OPTIMAL, Status.BEST_FOUND):
+        if status not in (Status.OPTIMAL, Status.BEST_FOUND, Status.AVERAGED):
             warnings.warn(
                 f"{status.value} (relative gap {certificate.relative_gap:.1e} after "
                 f"{self.n_iter_} iterations of {self.solution_.solver}, tol {self.tol:.1e})",
@@ -305,68 +371,6 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         """Return the activations of the hidden neurons, (n, d) to (n, m)."""
         check_is_fitted(self)
         return self.network_.hidden(self._checked(X, reset=False))
-
-    def _evidence(self, X: Any, target: Floats, weights: Any) -> Evidence:
-        weights, keep = training.positive_weights(weights, X.shape[0])
-        objections: list[str] = []
-        if training.fingerprint(X, target, weights) != self.fingerprint_:
-            objections.append("these are not the data that the model was trained on")
-        dual = self.dual_ if self.dual_.shape == target.shape else np.zeros(target.shape)
-        gather = self._grown_evidence if self.proof_ is not None else self._given_evidence
-        return gather(X[keep], target[keep], weights[keep], dual[keep], objections)
-
-    def _given_evidence(
-        self, X: Any, target: Floats, weights: Floats, dual: Floats, objections: list[str]
-    ) -> Evidence:
-        architecture = self.architecture_
-        features = architecture.features(X)
-        gates = from_generators(features, self.generators_)
-        whole = self.certificate_.scope is Scope.ALL_NETWORKS
-        if whole and not training.complete(gates, features):
-            objections.append("the gates are not all activation patterns of the data")
-        problem = assemble(
-            architecture,
-            X,
-            gates,
-            mean_loss(self._loss(target.shape[1]), target, weights),
-            self.alpha_,
-            free=free_columns(X, intercept=self.fit_intercept, skip=self.skip),
-            outputs=target.shape[1],
-            scope=self.certificate_.scope,
-        )
-        return Evidence(
-            claim=self.certificate_,
-            program=problem.program,
-            objective=problem.objective(self.network_),
-            dual=dual,
-            objections=tuple(objections),
-        )
-
-    def _grown_evidence(
-        self, X: Any, target: Floats, weights: Floats, dual: Floats, objections: list[str]
-    ) -> Evidence:
-        samples = training.distinct_samples(X, target, weights)
-        problem = training.open_problem_of(
-            self.architecture_,
-            X[samples.index],
-            target[samples.index],
-            samples.weights,
-            self._loss(target.shape[1]),
-            intercept=self.fit_intercept,
-            skip=self.skip,
-        ).at(self.alpha_)
-        return Evidence(
-            claim=self.certificate_,
-            program=problem.program,
-            objective=problem.objective(self.network_),
-            dual=dual,
-            prove=lambda each: self._recheck(problem, samples.gather(each)),
-            objections=tuple(objections),
-        )
-
-    def _recheck(self, problem: Any, dual: Floats) -> Any:
-        with threads(None):
-            return problem.recheck(self.proof_, dual)
 
     def _loss(self, outputs: int) -> SampleLoss:
         loss: SampleLoss = training.named("loss", self.loss, training.LOSSES, self._losses)

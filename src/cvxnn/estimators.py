@@ -14,6 +14,7 @@ from cvxnn.architectures import Architecture
 from cvxnn.arrays import Array
 from cvxnn.certificate import Evidence
 from cvxnn.estimator import ConvexNetworkBase, Floats
+from cvxnn.evidence import evidence_of
 from cvxnn.functions import CrossEntropy, SampleLoss
 from cvxnn.selection import Measure, misclassified
 from cvxnn.solve import Progress, Solver
@@ -56,8 +57,9 @@ class ConvexRegressor(RegressorMixin, ConvexNetworkBase):
         Relative duality gap at which to stop.
     fit_intercept : bool, default=True
         Add an unpenalised output intercept.
-    skip : bool, default=False
-        Add an unpenalised linear skip connection.
+    skip : bool or "auto", default=False
+        Add an unpenalised linear skip connection. "auto", with alpha="auto", validates without and
+        with one and takes the less loss, without of equals.
     max_iter : int, default=20000
         Iterations of the solver.
     max_time : float or None, default=None
@@ -85,6 +87,8 @@ class ConvexRegressor(RegressorMixin, ConvexNetworkBase):
         Status, iterations, trace, the solver and the reason for it.
     alpha_, alpha_max_ : float
         The strength used, and the smallest one whose best network is empty.
+    skip_ : bool
+        Whether there is a skip connection.
     dual_ : array (n, c)
         The dual vector that proves the lower bound, one row per sample of positive weight.
     generators_ : array (p, d) or (p, d + 1)
@@ -131,7 +135,7 @@ class ConvexRegressor(RegressorMixin, ConvexNetworkBase):
         solver: str | Solver = "auto",
         tol: float = 1e-4,
         fit_intercept: bool = True,
-        skip: bool = False,
+        skip: bool | str = False,
         max_iter: int = 20_000,
         max_time: float | None = None,
         proof_time: float = 1.0,
@@ -177,7 +181,7 @@ class ConvexRegressor(RegressorMixin, ConvexNetworkBase):
     def evidence(self, X: Any, y: Any, sample_weight: Any = None) -> Evidence:
         """Return what `verify` checks: the claim, and what these data say about it."""
         X, y = self._checked(X, y, reset=False, multi_output=True, y_numeric=True)
-        return self._evidence(X, self._target(y), sample_weight)
+        return evidence_of(self, X, self._target(y), sample_weight)
 
     def _target(self, y: Any) -> Floats:
         columns = np.asarray(y, dtype=np.float64)
@@ -219,8 +223,8 @@ class ConvexClassifier(ClassifierMixin, ConvexNetworkBase):
     ----------
     classes_ : array (k,)
         The class labels, sorted.
-    network_, certificate_, solution_, alpha_, alpha_max_, dual_, generators_, encoder_, n_iter_,
-    estimated_gap_
+    network_, certificate_, solution_, alpha_, alpha_max_, skip_, dual_, generators_, encoder_,
+    n_iter_, estimated_gap_
         As in `ConvexRegressor`.
 
     Raises
@@ -253,7 +257,7 @@ class ConvexClassifier(ClassifierMixin, ConvexNetworkBase):
         solver: str | Solver = "auto",
         tol: float = 1e-4,
         fit_intercept: bool = True,
-        skip: bool = False,
+        skip: bool | str = False,
         max_iter: int = 20_000,
         max_time: float | None = None,
         proof_time: float = 1.0,
@@ -339,7 +343,7 @@ class ConvexClassifier(ClassifierMixin, ConvexNetworkBase):
             )
         weights, _ = positive_weights(sample_weight, len(y))
         labels = np.searchsorted(self.classes_, y)
-        return self._evidence(X, self._target(labels), self._weights(y, weights))
+        return evidence_of(self, X, self._target(labels), self._weights(y, weights))
 
     def _target(self, labels: Any) -> Floats:
         if len(self.classes_) == 2:

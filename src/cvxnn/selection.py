@@ -11,7 +11,7 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from cvxnn.architectures import evaluate
+from cvxnn.architectures import Architecture, Network, evaluate
 from cvxnn.arrays import Array, device, double, namespace, to_numpy
 from cvxnn.errors import CertificateWarning
 from cvxnn.path import grid, interior_dual, row_keys
@@ -22,8 +22,17 @@ Floats = NDArray[np.float64]
 Measure = Callable[[Array, Array], Array]
 """The loss (n,) of outputs (n, c) against targets (n, c), the smaller the better."""
 
-Pair = tuple[float, float]
-"""A fold's loss by the measure, and by the loss that is trained."""
+
+class Seen(NamedTuple):
+    """What a fold says of a strength."""
+
+    score: float
+    """The mean validation loss by the measure."""
+    loss: float
+    """By the loss that is trained."""
+    network: Network | None
+    """In host memory, where networks are kept."""
+
 
 RULES = ("min", "1se")
 _AHEAD = 4
@@ -47,6 +56,8 @@ class Search:
     max_iter: int = 2000
     n_jobs: int | None = None
     """Folds at a time, each in its own process; None: one, in this process."""
+    keep: bool = False
+    """Whether the networks of the folds are kept."""
 
     def __post_init__(self) -> None:
         if self.rule not in RULES:
@@ -86,6 +97,8 @@ class Table(NamedTuple):
     """(folds,): what a fold counts, summing to 1."""
     guide: Floats
     """(k,): the mean of the loss that is trained, which may still fall while labels stay."""
+    networks: tuple[tuple[Any, ...], ...] = ()
+    """The networks of every strength, one a fold, where they were kept."""
 
     @property
     def mean(self) -> Floats:
@@ -140,15 +153,17 @@ def cross_validate(
         for k, fold in enumerate(folds)
     ]
     weights = np.array([fold.test.sum() for fold in folds])
-    rows: list[list[Pair]] = []
+    rows: list[list[Seen]] = []
     ahead = 1 if search.n_jobs in (None, 1) else _AHEAD
     parallel = Parallel(n_jobs=search.n_jobs)
     starts: list[Iterate | None] = [None] * len(folds)
 
     def table() -> Table:
-        losses, guide = np.array(rows).reshape(len(rows), len(folds), 2).transpose(2, 0, 1)
+        losses = np.array([[seen.score for seen in row] for row in rows])
+        guide = np.array([[seen.loss for seen in row] for row in rows])
+        kept = [tuple(seen.network for seen in row) for row in rows] if search.keep else []
         share = weights / weights.sum()
-        return Table(alphas[: len(rows)], losses, share, guide @ share)
+        return Table(alphas[: len(rows)], losses, share, guide @ share, tuple(kept))
 
     try:
         while len(rows) < len(alphas):
@@ -157,7 +172,7 @@ def cross_validate(
                 delayed(run)(some, start) for run, start in zip(runs, starts, strict=True)
             )
             starts = [iterate for _, iterate in done]
-            for row in zip(*(losses for losses, _ in done), strict=True):
+            for row in zip(*(seen for seen, _ in done), strict=True):
                 rows.append(list(row))
                 if table().ended(search.patience):
                     return table()
@@ -171,7 +186,7 @@ def cross_validate(
     return table()
 
 
-def _cut(why: str, rows: list[list[Pair]], alphas: Floats) -> None:
+def _cut(why: str, rows: list[list[Seen]], alphas: Floats) -> None:
     warnings.warn(
         f"cross-validation ended early, {why}: alpha is the best of {len(rows)} of {len(alphas)} "
         "strengths",
@@ -205,12 +220,10 @@ class _Run:
         self.solver, self.measure, self.search = solver, measure, search
         self.name = name
 
-    def __call__(
-        self, alphas: Floats, start: Iterate | None
-    ) -> tuple[list[tuple[float, float]], Iterate]:
-        """Return both validation losses at some strengths, and the last solution."""
+    def __call__(self, alphas: Floats, start: Iterate | None) -> tuple[list[Seen], Iterate]:
+        """Return what there is to see at some strengths, and the last solution."""
         limits = {"tol": self.search.tol, "max_iter": self.search.max_iter}
-        losses: list[Pair] = []
+        seen: list[Seen] = []
         with threadpool_limits(1):
             for alpha in alphas:
                 try:
@@ -218,7 +231,8 @@ class _Run:
                     start = solve_part(
                         here.working(), self.solver, start=start, judge=here.judge, **limits
                     ).iterate
-                    outputs = evaluate(here.network(start), self.X)
+                    network = here.network(start)
+                    outputs = evaluate(network, self.X)
                     values = [
                         to_numpy(double(each(outputs, self.target)))
                         for each in (self.measure, self.loss)
@@ -226,9 +240,16 @@ class _Run:
                 except Exception as error:
                     error.add_note(f"in cross-validation: {self.name}, alpha = {alpha:.6g}")
                     raise
-                losses.append((float(self.weights @ values[0]), float(self.weights @ values[1])))
+                score, loss = (float(self.weights @ value) for value in values)
+                kept = _on_host(here.architecture, network) if self.search.keep else None
+                seen.append(Seen(score, loss, kept))
         assert start is not None
-        return losses, start
+        return seen, start
+
+
+def _on_host(architecture: Architecture, network: Network) -> Network:
+    held = network.parameters().items()
+    return architecture.network({name: to_numpy(value) for name, value in held})
 
 
 def misclassified(outputs: Array, target: Array) -> Array:

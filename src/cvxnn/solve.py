@@ -21,6 +21,7 @@ class Status(Enum):
 
     OPTIMAL = "proved optimal within the tolerance"
     BEST_FOUND = "nothing better was found; the certificate states what is proved"
+    AVERAGED = "the mean of the folds' networks; the certificate states what is proved"
     INACCURATE = "no further progress at this precision; use float64 data or a larger tol"
     MAX_ITER = "the iteration limit came first; raise max_iter or tol"
     MAX_TIME = "the time limit came first; raise max_time or tol"

@@ -237,7 +237,7 @@ def support_of_model(
         loss=mean.loss,
         gates=model.generators_ if own else gates,
         fit_intercept=model.fit_intercept,
-        skip=model.skip,
+        skip=model.skip_,
     )
     return _settle(problem, network, tol)
 

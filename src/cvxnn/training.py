@@ -1,7 +1,8 @@
 """From arrays and a user's words to a problem, and from a problem to a trained network."""
 
 import math
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
@@ -18,7 +19,7 @@ from cvxnn.architectures import (
     assemble,
     free_columns,
 )
-from cvxnn.arrays import Array, like, namespace
+from cvxnn.arrays import Array, like, namespace, to_numpy
 from cvxnn.certificate import Certificate, Scope
 from cvxnn.everywhere.grow import Grow
 from cvxnn.everywhere.open import OpenProblem, open_problem
@@ -258,6 +259,32 @@ def train(
         solution = replace(solution, status=Status.OPTIMAL)
     estimate = problem.estimate(solution.iterate) if solver.heuristic else None
     return Trained(network, certificate, solution, dual, proof, estimate)
+
+
+def average(
+    problem: Any, networks: Sequence[Network], *, tol: float = 1e-4, proof_time: float = 0.0
+) -> Trained:
+    """Return the mean of networks as one network, and what its own dual point proves of it."""
+    begin = time.perf_counter()
+    if isinstance(problem, Problem) and problem.architecture.name == "relu":
+        # a neuron's pattern on all samples need not be among the gates: compared with all networks
+        loss, interior = problem.program.loss, problem.program.interior
+        every = open_problem(problem.architecture, problem.X, loss, problem.free)
+        problem = every.within(interior).at(problem.alpha)
+    network = problem.architecture.mean(networks)
+    certificate, dual, proof = problem.assess(network, tol, proof_time)
+    blocks, outputs = np.zeros((0, *problem.program.lift.in_shape[1:])), len(network.intercept)
+    solution = Solution(
+        iterate=Iterate(blocks, np.zeros((0, outputs)), to_numpy(dual)),
+        status=Status.AVERAGED,
+        certificate=certificate,
+        iterations=1,
+        seconds=time.perf_counter() - begin,
+        solver="mean",
+        trace=(),
+        reason=f"the mean of the networks of {len(networks)} folds",
+    )
+    return Trained(network, certificate, solution, dual, proof)
 
 
 def null_start(problem: Any) -> Iterate:

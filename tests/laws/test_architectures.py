@@ -124,6 +124,34 @@ def test_unlift_inverts_recover(architecture: type[Architecture], seed: int) -> 
 
 @either
 @laws
+@given(seed=SEEDS, count=st.integers(1, 4))
+def test_a_mean_is_the_mean(architecture: type[Architecture], seed: int, count: int) -> None:
+    problem = drawn(architecture, LOSSES[0], seed)
+    networks = [problem.network(some_point(problem, seed + k)) for k in range(count)]
+    mean = problem.architecture.mean(networks)
+    outputs = np.mean([evaluate(network, problem.X) for network in networks], axis=0)
+    scale = 1 + np.abs(outputs).max()
+    np.testing.assert_allclose(evaluate(mean, problem.X), outputs, atol=1e-12 * scale)
+    decays = [network.weight_decay() for network in networks]
+    assert mean.weight_decay() <= np.mean(decays) * (1 + 1e-12)  # a norm is convex
+    lengths = [np.linalg.norm(part, axis=1) for part in (mean.weights_in, mean.weights_out)]
+    np.testing.assert_allclose(*lengths, rtol=1e-9)
+    if count == 1:
+        np.testing.assert_allclose(mean.weight_decay(), decays[0])
+
+
+@either
+def test_the_mean_of_empty_networks_is_empty(architecture: type[Architecture]) -> None:
+    problem = drawn(architecture, LOSSES[0], 0)
+    point = some_point(problem, 0)
+    empty = problem.network(point._replace(blocks=0 * point.blocks))
+    mean = problem.architecture.mean([empty, empty])
+    assert mean.n_neurons == 0
+    np.testing.assert_allclose(evaluate(mean, problem.X), evaluate(empty, problem.X))
+
+
+@either
+@laws
 @given(seed=SEEDS)
 def test_neurons_are_balanced(architecture: type[Architecture], seed: int) -> None:
     problem = drawn(architecture, Squared(), seed)

@@ -1,12 +1,20 @@
 """What every architecture gives, and how its pieces become one program."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from cvxnn.arrays import Array, device, double, like, namespace, norm, to_numpy
-from cvxnn.certificate import Certificate, Exactness, Scope, certify, resolution
+from cvxnn.certificate import (
+    Certificate,
+    Exactness,
+    Scope,
+    certify,
+    feasible_dual,
+    resolution,
+)
 from cvxnn.functions import Mean, Penalty, mean_loss
 from cvxnn.gates import Gates, distinct
 from cvxnn.linalg import orthonormal_columns
@@ -101,6 +109,9 @@ class Architecture(Protocol):
 
     def network(self, parameters: dict[str, Array]) -> Network:
         """Return the network with these arrays, as its `parameters` gave them."""
+
+    def mean(self, networks: Sequence[Any]) -> Network:
+        """Return the network whose outputs are the mean of theirs; arrays in host memory."""
 
     def sizes(self, n: int, d: int, p: int, outputs: int) -> Sizes:
         """Return how many numbers its maps and points hold; `d` counts the bias."""
@@ -230,6 +241,14 @@ class Problem:
         """Return the network's certificate, the dual (n, c) that proves it, and no search tree."""
         return self.certificate(network, certificate), iterate.dual, None
 
+    def assess(self, network: Network, tol: float, budget: float) -> tuple[Certificate, Array, Any]:
+        """Return what `settle` does for a network that no iterate stands for, by its dual point."""
+        dual = -self.program.loss.gradient(evaluate(network, self.X))
+        lower, dual = feasible_dual(self.program, dual)
+        exactness = self.architecture.exactness
+        claim = Certificate(upper=np.inf, lower=lower, scope=self.scope, exactness=exactness)
+        return self.certificate(network, claim), dual, None
+
     def certificate(self, network: Network, certificate: Certificate) -> Certificate:
         """Return the certificate with the network's own objective as its upper bound."""
         bound = "enumeration" if self.scope is Scope.ALL_NETWORKS else "dual"
@@ -296,6 +315,11 @@ def split(weights: Array) -> tuple[Array, Array]:
     lengths = np.linalg.norm(weights, axis=1, keepdims=True)
     roots = np.sqrt(lengths)
     return weights / np.where(roots > 0, roots, 1.0), roots
+
+
+def mean_of(arrays: Sequence[Array]) -> Array:
+    """Return the mean of arrays of one shape, in host memory."""
+    return np.mean([to_numpy(array) for array in arrays], axis=0)
 
 
 def mask_columns(gates: Gates, features: Array) -> Array:

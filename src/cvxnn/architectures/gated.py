@@ -1,10 +1,11 @@
 """Two-layer gated ReLU networks: the gates are fixed, and training is a plain group lasso."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from cvxnn.architectures.base import Sizes, mask_columns, with_bias
+from cvxnn.architectures.base import Sizes, mask_columns, mean_of, with_bias
 from cvxnn.arrays import Array, like, namespace, to_numpy
 from cvxnn.certificate import Exactness
 from cvxnn.functions import GroupNorm, Nuclear, Penalty
@@ -140,6 +141,19 @@ class GatedReLU:
     def network(self, parameters: dict[str, Array]) -> GatedNetwork:
         """Return the network with these arrays."""
         return GatedNetwork(**parameters)
+
+    def mean(self, networks: Sequence[GatedNetwork]) -> GatedNetwork:
+        """Return the network whose outputs are the mean of theirs, one block a gate."""
+        every = np.concatenate([to_numpy(network.gates) for network in networks])
+        rules = np.unique(every, axis=0) if len(every) else np.zeros((1, every.shape[1]))
+        gates = Gates(rules, np.zeros((len(rules), 0), dtype=np.bool_))
+        blocks = [self.unlift(network, gates, network.weights_in) for network in networks]
+        return self.recover(
+            gates,
+            sum(blocks[1:], blocks[0]) / len(networks),
+            mean_of([network.intercept for network in networks]),
+            mean_of([network.skip for network in networks]),
+        )
 
     def sizes(self, n: int, d: int, p: int, outputs: int) -> Sizes:
         """Return the numbers held: the masks, and blocks without cone rows."""

@@ -1,10 +1,11 @@
 """Two-layer ReLU networks: gates become cones, and inside them the gated program is exact."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from cvxnn.architectures.base import Sizes, mask_columns, split, with_bias
+from cvxnn.architectures.base import Sizes, mask_columns, mean_of, split, with_bias
 from cvxnn.arrays import Array, like, namespace, to_numpy
 from cvxnn.certificate import Exactness
 from cvxnn.functions import ColumnNorm, GroupNorm, Nonnegative, Penalty
@@ -150,6 +151,16 @@ class ReLU:
     def network(self, parameters: dict[str, Array]) -> ReLUNetwork:
         """Return the network with these arrays."""
         return ReLUNetwork(**parameters)
+
+    def mean(self, networks: Sequence[ReLUNetwork]) -> ReLUNetwork:
+        """Return the network of all their neurons, each with its share."""
+        root = len(networks) ** -0.5
+        return ReLUNetwork(
+            weights_in=root * np.concatenate([to_numpy(each.weights_in) for each in networks]),
+            weights_out=root * np.concatenate([to_numpy(each.weights_out) for each in networks]),
+            intercept=mean_of([each.intercept for each in networks]),
+            skip=mean_of([each.skip for each in networks]),
+        )
 
     def sizes(self, n: int, d: int, p: int, outputs: int) -> Sizes:
         """Return the numbers held: masks and signs, and two blocks of cone rows a gate."""

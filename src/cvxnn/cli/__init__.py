@@ -17,6 +17,7 @@ from cvxnn.errors import CvxnnError
 CODES = {
     "OPTIMAL": 0,
     "BEST_FOUND": 0,
+    "AVERAGED": 0,
     "INACCURATE": 3,
     "MAX_ITER": 3,
     "MAX_TIME": 3,

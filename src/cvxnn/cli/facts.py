@@ -75,7 +75,7 @@ def facts(model: Any, notes: Json) -> Json:
         "bias": network.architecture_.bias,
         "loss": network.loss if isinstance(network.loss, str) else network.loss.name,
         "intercept": network.fit_intercept,
-        "skip": network.skip,
+        "skip": network.skip_,
         "standardized": any(isinstance(step, StandardScaler) for step in steps(model)),
         "rows": len(network.dual_),
         "features": model.n_features_in_,

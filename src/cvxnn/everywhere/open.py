@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxnn.architectures import Free, Network, Problem, assemble
+from cvxnn.architectures import Free, Network, Problem, assemble, evaluate
 from cvxnn.architectures.base import Architecture
 from cvxnn.arrays import Array, double, to_numpy
 from cvxnn.certificate import Certificate, Exactness, Scope, in_domain, resolution
@@ -39,6 +39,11 @@ class OpenProblem:
     def X(self) -> Array:
         """The data, (n, d)."""
         return self.base.X
+
+    @property
+    def architecture(self) -> Architecture:
+        """Of the networks."""
+        return self.base.architecture
 
     @property
     def free(self) -> Free:
@@ -123,10 +128,22 @@ class OpenProblem:
     ) -> tuple[Certificate, Array, Proof]:
         """Prove a lower bound over all networks within `budget` seconds; 0: the quick one alone."""
         training = self.working()
+        return self._proved(network, training.dual(unpack(training, iterate)), tol, budget)
+
+    def assess(
+        self, network: Network, tol: float, budget: float
+    ) -> tuple[Certificate, Array, Proof]:
+        """Return what `settle` does for any network, from its own dual point."""
+        dual = -self.program.loss.gradient(evaluate(network, self.X))
+        return self._proved(network, to_numpy(double(dual)), tol, budget)
+
+    def _proved(
+        self, network: Network, dual: NDArray[np.float64], tol: float, budget: float
+    ) -> tuple[Certificate, Array, Proof]:
         upper = self.objective(network)
         proof = prove(
-            training,
-            dual=training.dual(unpack(training, iterate)),
+            self.working(),
+            dual=dual,
             objective=upper,
             interior=self.program.interior,
             tol=tol,

@@ -92,6 +92,7 @@ def _estimator(model: Any, prefix: str, arrays: Arrays) -> Json:
         "target": _classes(model.classes_, prefix, arrays) if classifies else model._single,
         "categories": None if model.encoder_ is None else model.encoder_.categories_,
         "alpha": float(model.alpha_),
+        "skip": bool(model.skip_),
         "alpha_max": float(model.alpha_max_),
         "fingerprint": model.fingerprint_,
         "certificate": {name: float(getattr(claim, name)) for name in BOUNDS}

@@ -137,6 +137,9 @@ def _restore(model: Any, step: Json, own: Arrays, architecture: Any) -> None:
     if "losses" in own:
         model.losses_, model.alphas_ = own["losses"], model.alpha_path_[:, 0]
     model.alpha_, model.alpha_max_ = _number(step, "alpha"), _number(step, "alpha_max")
+    model.skip_ = step["skip"]
+    if not isinstance(model.skip_, bool):
+        raise TypeError(f"skip is {model.skip_!r}; expected true or false")
     if not (model.alpha_ > 0 and model.alpha_max_ >= 0):
         raise ValueError(f"alpha is {model.alpha_} and alpha_max {model.alpha_max_}")
     model.n_iter_ = _whole(step, "iterations")
