@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
@@ -249,3 +250,9 @@ def test_a_file_with_strange_categories_is_refused(categories: Any, tmp_path: Pa
     with pytest.raises((ValueError, ModelFormatError, TypeError)):
         save(model, path)
     assert not path.exists()
+
+
+@pytest.mark.parametrize("word", ["predict", "transform", "evidence"])
+def test_a_model_that_is_not_fitted_says_so(word: str) -> None:
+    with pytest.raises(NotFittedError, match="is not fitted yet"):
+        getattr(ConvexRegressor(), word)(FRAME, *([Y] if word == "evidence" else []))

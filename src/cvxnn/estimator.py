@@ -129,6 +129,8 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         """Return the samples as numbers, and the targets beside them if there are any."""
         if reset:
             self.encoder_ = ColumnEncoder().fit(X) if holds_text(X) else None
+        else:
+            check_is_fitted(self)
         if self.encoder_ is None:
             return validate_data(self, X, y, reset=reset, dtype=_FLOATS, **words)
         validate_data(self, X, reset=reset, skip_check_array=True)
@@ -364,13 +366,13 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             )
 
     def _outputs(self, X: Any) -> Array:
-        check_is_fitted(self)
-        return self.network_(self._checked(X, reset=False))
+        X = self._checked(X, reset=False)
+        return self.network_(X)
 
     def transform(self, X: Any) -> Array:
         """Return the activations of the hidden neurons, (n, d) to (n, m)."""
-        check_is_fitted(self)
-        return self.network_.hidden(self._checked(X, reset=False))
+        X = self._checked(X, reset=False)
+        return self.network_.hidden(X)
 
     def _loss(self, outputs: int) -> SampleLoss:
         loss: SampleLoss = training.named("loss", self.loss, training.LOSSES, self._losses)
