@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold, ShuffleSplit
 
 from cvxnn import (
+    ConvexClassifier,
     ConvexClassifierCV,
     ConvexRegressor,
     ConvexRegressorCV,
@@ -208,3 +210,18 @@ def test_other_words_for_skip_are_refused(words: dict[str, Any], message: str) -
 def test_other_words_for_refit_are_refused() -> None:
     with pytest.raises(ValueError, match="refit is 'mean'; expected 'all' or 'average'"):
         ConvexRegressorCV("gated", refit="mean", **FEW).fit(X, Y)
+
+
+def test_without_neurons_a_skip_connection_is_logistic_regression() -> None:
+    y = LINE + RNG.normal(size=N) > 0
+    with pytest.warns(UserWarning, match="no neurons"):
+        model = ConvexClassifier("gated", alpha=1e3, skip=True, gates=GATES).fit(X, y)
+    linear = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(X, y)
+    np.testing.assert_allclose(model.network_.skip[:, 0], linear.coef_[0], rtol=1e-4)
+    np.testing.assert_allclose(model.network_.intercept, linear.intercept_, atol=1e-4)
+
+
+def test_classes_that_a_line_separates_have_no_skip_connection() -> None:
+    model = ConvexClassifierCV("gated", skip="auto", **FEW).fit(X, X[:, 0] > 0)  # no best line
+    assert not model.skip_
+    assert model.score(X, X[:, 0] > 0) > 0.8

@@ -12,7 +12,7 @@ from cvxnn.arrays import Array, to_numpy
 from cvxnn.functions import CrossEntropy, Logistic, SampleLoss
 from cvxnn.program import Iterate, Program
 from cvxnn.solve import Solution, Solver, solve_part
-from cvxnn.solvers import ADMM
+from cvxnn.solvers import ADMM, Newton
 from cvxnn.solvers.working_set import restrict
 
 _INTERIOR: dict[str, SampleLoss] = {
@@ -26,8 +26,11 @@ _INTERIOR: dict[str, SampleLoss] = {
 
 def null_model(program: Program) -> Iterate:
     """Return the best iterate without blocks: the intercept and the linear skip alone."""
-    none = np.zeros(0, dtype=np.int64)
-    return solve_part(restrict(program, none), ADMM(), tol=1e-10, max_iter=5000).iterate
+    alone = restrict(program, np.zeros(0, dtype=np.int64))
+    if alone.free.shape[1] > 1 and Newton().why_not(alone) is None:
+        # classes that a linear part nearly separates have no best one: ADMM would go on and on
+        return solve_part(alone, Newton(), tol=1e-10, max_iter=200).iterate
+    return solve_part(alone, ADMM(), tol=1e-10, max_iter=5000).iterate
 
 
 def interior_dual(program: Program) -> Array | None:
