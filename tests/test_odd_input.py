@@ -202,8 +202,15 @@ def test_frames(model: Any, target: np.ndarray, library: str) -> None:
 
 def test_text_in_a_frame() -> None:
     frame = pd.DataFrame({"a": X[:, 0], "colour": "red"})
+    assert regressor().fit(frame, Y).encoder_.categories_ == [None, ["red"]]
+    fitted = regressor().fit(frame.assign(colour=1.0), Y)
+    for text in (frame, frame.to_numpy(dtype=object)):  # where training had numbers
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # arrays have no names
+            with pytest.raises(ValueError, match="could not convert string to float"):
+                fitted.predict(text)
     with pytest.raises(ValueError, match="could not convert string to float"):
-        regressor().fit(frame, Y)
+        regressor().fit(frame.to_numpy(dtype=object), Y)  # arrays do not say what is a category
 
 
 def test_weights_reach_the_end_of_a_searched_pipeline() -> None:
