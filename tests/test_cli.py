@@ -409,7 +409,8 @@ def test_an_overflow_ends_with_5(path: Path, tmp_path: Path) -> None:
     [
         ("a,b\n1,2\n", ("-t", "c"), "lacks the target column c; it has a, b"),
         ("a,b\n,2\n1,3\n", (), "missing values in a (1 rows); drop those rows, or impute"),
-        ("a,b,y\nx,1,0\nz,2,1\n", (), "no numbers: a ('x'); drop them, or turn them into"),
+        ("a,b,y\n,1,0\nz,2,1\n", (), "missing values in a (1 rows); drop those rows, or impute"),
+        ("a,y\n" + "".join(f"t{k},{k}\n" for k in range(30)), (), "'a' has 30 different values"),
         ("y\n1\n", (), "no column beside y; expected features and a target"),
         ("a,y\n1,0\n2,0\n3,0\n", ("--task", "classification"), "one class"),
         ("a,y\n1,0\n2,1\n3,5\n", ("--alpha", "-1"), "alpha is -1.0; expected 'auto' or a positive"),
