@@ -1,93 +1,61 @@
 """A path of gated ReLU programs to one duality gap: ours, and adelie in its own environment."""
 
 import argparse
-import subprocess
-import tempfile
+import os
 import time
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from problems import PROBLEMS
 from threadpoolctl import threadpool_limits
+from two_layer.benchmark_utils.adelie_client import ASK, Adelie
+from two_layer.benchmark_utils.problems import GatedProblem, pose
+from two_layer.benchmark_utils.tables import BUNDLED, Table, standard, teacher
 
-from cvxnn.certificate import certify
-from cvxnn.functions import GroupNorm, Squared, mean_loss
-from cvxnn.gates import distinct, from_generators, gaussian
-from cvxnn.maps import Gated
-from cvxnn.program import Iterate, Program
 from cvxnn.solve import solve
 from cvxnn.solvers import WorkingSet
 
 Floats = NDArray[np.float64]
+PROBLEMS: dict[str, tuple[Callable[[], Table], int]] = {
+    "A": (lambda: teacher(1000, 50), 500),
+    "B": (lambda: teacher(5000, 100), 1000),
+    "digits": (BUNDLED["digits"], 1000),
+}
+"""Data and gates."""
 TOLS = 10.0 ** -np.arange(5.0, 14.0)
 """Those of adelie that are tried; the quickest that meets the gap counts."""
 
 
-class Problem(NamedTuple):
-    """Data with unit columns, masks (n, p), and the strengths."""
-
-    X: Floats
-    masks: Floats
-    y: Floats
-    alphas: Floats
-
-    def program(self, alpha: float) -> Program:
-        """Return the program at a strength."""
-        lift = Gated(self.X, self.masks, outputs=1)
-        free = np.zeros((len(self.X), 0))
-        loss = mean_loss(Squared(), self.y[:, None])
-        return Program(loss=loss, lift=lift, penalty=GroupNorm(alpha), free=free)
-
-    def gap(self, alpha: float, blocks: Floats) -> float:
-        """Return the relative gap that blocks (p, d) prove with their own residual."""
-        program = self.program(alpha)
-        wide, none = blocks[:, :, None], np.zeros((0, 1))
-        dual = -program.loss.gradient(program.predict(wide, none))
-        return certify(program, Iterate(wide, none, dual))[0].relative_gap
+def at(problem: GatedProblem, alpha: float) -> GatedProblem:
+    """Return the problem at another strength."""
+    return replace(problem, alpha=float(alpha))
 
 
-def state(name: str, args: argparse.Namespace) -> Problem:
-    """Return the problem of a name, its strengths from the largest down to `args.ratio` of it."""
-    rng = np.random.default_rng(args.seed)
-    data = PROBLEMS[name](rng)
-    X = np.asarray(data.features / np.linalg.norm(data.features, axis=0), dtype=np.float64)
-    gates = distinct(from_generators(X, gaussian(X, data.n_gates, rng).generators))
-    masks, y = gates.masks.T.astype(np.float64), np.asarray(data.target[:, 0], dtype=np.float64)
-    one = Problem(X, np.ascontiguousarray(masks), y, np.ones(1))
-    dual = one.program(1.0).loss.target / len(y)
-    largest = float(one.program(1.0).penalty.polar(one.program(1.0).lift.adjoint(dual)).max())
-    return one._replace(alphas=largest * np.geomspace(1.0, args.ratio, args.points + 1)[1:])
-
-
-def ours(problem: Problem, gap: float) -> tuple[float, float, float]:
+def ours(problem: GatedProblem, alphas: Floats, gap: float) -> tuple[float, float, float]:
     """Return the CPU seconds of the path and of its last point alone, and the worst gap."""
+    programs = [at(problem, alpha).program() for alpha in alphas]
     begin, start, worst = time.process_time(), None, 0.0
-    for alpha in problem.alphas:
-        solution = solve(problem.program(float(alpha)), WorkingSet(), start=start, tol=gap)
+    for program in programs:
+        solution = solve(program, WorkingSet(), start=start, tol=gap)
         start, worst = solution.iterate, max(worst, solution.certificate.relative_gap)
     path = time.process_time() - begin
     begin = time.process_time()
-    solve(problem.program(float(problem.alphas[-1])), WorkingSet(), tol=gap)
+    solve(programs[-1], WorkingSet(), tol=gap)
     return path, time.process_time() - begin, worst
 
 
-def theirs(problem: Problem, python: str) -> list[tuple[float, float, float]]:
+def theirs(problem: GatedProblem, alphas: Floats) -> list[tuple[float, float, float]]:
     """Return (tolerance, CPU seconds of the path, worst gap) of adelie for every tolerance."""
-    with tempfile.TemporaryDirectory() as folder:
-        source, target = Path(folder) / "problem.npz", Path(folder) / "path.npz"
-        held: dict[str, Any] = {**problem._asdict(), "tols": TOLS}
-        np.savez(source, **held)
-        rival = Path(__file__).with_name("adelie_rival.py")
-        subprocess.run([python, str(rival), str(source), str(target)], check=True)
-        found = np.load(target)
-        rows = []
-        for k, tol in enumerate(TOLS):
-            pairs = zip(found[f"alphas{k}"], found[f"blocks{k}"], strict=True)
-            gaps = [problem.gap(float(alpha), blocks) for alpha, blocks in pairs]
-            missing = len(gaps) < len(problem.alphas)
-            rows.append((float(tol), float(found[f"seconds{k}"]), np.inf if missing else max(gaps)))
+    peer = Adelie(problem.X, problem.masks, problem.y, list(alphas))
+    rows = []
+    for tol in TOLS:
+        seconds = peer.solve(float(tol))
+        gaps = [
+            at(problem, alpha).judge(blocks)["relative_gap"]
+            for alpha, blocks in zip(*peer.paths(), strict=True)
+        ]
+        rows.append((float(tol), seconds, np.inf if len(gaps) < len(alphas) else max(gaps)))
     return rows
 
 
@@ -99,15 +67,18 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=30)
     parser.add_argument("--ratio", type=float, default=0.05)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--adelie", help="the Python of an environment with adelie (numpy < 2)")
     args = parser.parse_args()
+    if not os.environ.get("CVXNN_ADELIE"):
+        print(f"ours alone; for both {ASK}")
     heads = ("problem", "gap", "ours s", "last alone s", "adelie s", "its tol", "its gap", "ratio")
     print("".join(head.rjust(13) for head in heads), flush=True)
     for name in args.problems.split(","):
-        problem = state(name, args)
-        rows = theirs(problem, args.adelie) if args.adelie else []
+        data, n_gates = PROBLEMS[name]
+        problem = pose("gated", *standard(*data()), args.ratio, n_gates, args.seed)
+        alphas = problem.alpha_max * np.geomspace(1.0, args.ratio, args.points + 1)[1:]
+        rows = theirs(problem, alphas) if os.environ.get("CVXNN_ADELIE") else []
         for gap in map(float, args.gaps.split(",")):
-            seconds, last, _ = ours(problem, gap)
+            seconds, last, _ = ours(problem, alphas, gap)
             cells = [name, f"{gap:.0e}", f"{seconds:.2f}", f"{last:.2f}"]
             good = [row for row in rows if row[2] <= gap]
             if good:

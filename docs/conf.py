@@ -1,7 +1,10 @@
 """Sphinx configuration: pages from docstrings, the gallery from examples, citations from BibTeX."""
 
+import os
 import re
+import runpy
 from collections.abc import Iterator
+from pathlib import Path
 
 from pybtex.plugin import register_plugin
 from pybtex.style.formatting.unsrt import Style
@@ -91,5 +94,17 @@ def plain_docstring(app, what, name, obj, options, lines: list[str]) -> None:
             block = line.rstrip().endswith("::")
 
 
+def benchmark_tables(app) -> None:
+    """Write the tables of the result file that CVXNN_RESULTS names, or that there is none."""
+    target = Path(app.srcdir) / "generated" / "benchmarks.inc"
+    target.parent.mkdir(exist_ok=True)
+    content = "No result file was given when these pages were built.\n"
+    if result := os.environ.get("CVXNN_RESULTS"):
+        module = runpy.run_path(str(Path(app.srcdir).parent / "benchmarks" / "tables.py"))
+        content = module["tables"](module["read"](Path(result)))
+    target.write_text(content, encoding="utf-8")
+
+
 def setup(app) -> None:
+    app.connect("builder-inited", benchmark_tables)
     app.connect("autodoc-process-docstring", plain_docstring, priority=900)  # after numpydoc

@@ -1,4 +1,4 @@
-"""Images, from the public source's own files under CVXNN_DATA, or bundled with scikit-learn."""
+"""Data, from the public source's own files under CVXNN_DATA, or bundled with scikit-learn."""
 
 import os
 from pathlib import Path
@@ -78,6 +78,41 @@ def read_batches(paths: list[Path]) -> tuple[NDArray[np.uint8], NDArray[np.int64
     rows = np.concatenate(parts)
     pixels = rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     return np.ascontiguousarray(pixels), rows[:, 0].astype(np.int64)
+
+
+def mnist(folder: Path | None) -> Images | None:
+    """Return MNIST as `mnist.npz` in `folder` has it, or None where it is not [LeCun1998].
+
+    Its arrays are X_train (n, 28, 28), y_train, X_test and y_test, or the same with a small x.
+    """
+    if folder is None or not (folder / "mnist.npz").is_file():
+        return None
+    with np.load(folder / "mnist.npz", allow_pickle=False) as archive:
+        arrays = {name.lower(): archive[name] for name in archive}
+    return Images(
+        arrays["x_train"],
+        arrays["y_train"].astype(np.int64),
+        arrays["x_test"],
+        arrays["y_test"].astype(np.int64),
+        tuple(f"digit {k}" for k in range(10)),
+        "MNIST, mnist.npz",
+    )
+
+
+def uci(folder: Path | None) -> dict[str, tuple[Floats, NDArray[np.int64]]] | None:
+    """Return the classification sets of the UCI collection by name, or None [Delgado2014].
+
+    They are read from `uci_classification.npz` in `folder`, whose arrays are `<name>/X` (n, d)
+    and `<name>/y` (n,), classes as integers.
+    """
+    if folder is None or not (folder / "uci_classification.npz").is_file():
+        return None
+    with np.load(folder / "uci_classification.npz", allow_pickle=False) as archive:
+        names = sorted(name[:-2] for name in archive if name.endswith("/X"))
+        return {
+            name: (archive[f"{name}/X"].astype(np.float64), archive[f"{name}/y"].astype(np.int64))
+            for name in names
+        }
 
 
 def digits() -> Images:
