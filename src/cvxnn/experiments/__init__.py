@@ -11,6 +11,7 @@ from cvxnn.experiments import (
     student_explode,
     student_images,
     toy_descent,
+    uci_profile,
     worked_example,
 )
 from cvxnn.experiments.figures import require_matplotlib
@@ -26,6 +27,7 @@ EXPERIMENTS: dict[str, Callable[[bool, int, Path], Result]] = {
     student_explode.NAME: student_explode.run,
     regularisation_path.NAME: regularisation_path.run,
     low_rank.NAME: low_rank.run,
+    uci_profile.NAME: uci_profile.run,
 }
 """Name and function (full, seed, folder) of each."""
 
