@@ -83,7 +83,8 @@ def relu_rows(problem: pd.DataFrame) -> Iterator[tuple[str, ...]]:
             text(float(run.groupby("idx_rep")["time"].max().median())),
             f"{best['objective_neurons']:.0f}",
         )  # fmt: skip
-    yield ("best bound proved", f"{bound:.7g}", f"{bound / known - 1:.1e}", "", "", "", "")
+    if bound > 0:
+        yield ("best bound proved", f"{bound:.7g}", f"{bound / known - 1:.1e}", "", "", "", "")
 
 
 def rst_table(title: str, rows: list[tuple[str, ...]]) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from cvxnn.experiments import (
     cifar_binary,
+    cifar_classes,
     low_rank,
     regularisation_path,
     student,
@@ -21,6 +22,7 @@ EXPERIMENTS: dict[str, Callable[[bool, int, Path], Result]] = {
     worked_example.NAME: worked_example.run,
     toy_descent.NAME: toy_descent.run,
     cifar_binary.NAME: cifar_binary.run,
+    cifar_classes.NAME: cifar_classes.run,
     student.FIRST.name: student.first,
     student.SECOND.name: student.second,
     student_images.NAME: student_images.run,

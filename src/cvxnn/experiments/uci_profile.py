@@ -53,7 +53,7 @@ class Setting(NamedTuple):
 
 
 QUICK = Setting(Grid(starts=3, rates=3, epochs=60, width=50), 2, 200, 1.0, np.inf)
-FULL = Setting(Grid(starts=10, rates=10, epochs=300, width=100), 5, 1000, 30.0, 7200.0)
+FULL = Setting(Grid(starts=10, rates=10, epochs=300, width=100), 5, 1000, 10.0, 7200.0)
 
 
 @dataclass(frozen=True, eq=False)
