@@ -39,7 +39,8 @@ BATCH, MOMENTUM = 128, 0.9
 class Size(NamedTuple):
     """How much is taken on."""
 
-    samples: int
+    samples: int | None
+    """None: all there are."""
     gates: int
     epochs: int
     """Of SGD."""
@@ -127,7 +128,7 @@ def run(full: bool, seed: int, out: Path) -> Result:
     )
 
 
-def full_size(samples: int) -> Size:
+def full_size() -> Size:
     """Return the slides' size on a GPU, fewer gates without one."""
     try:
         import torch
@@ -135,25 +136,29 @@ def full_size(samples: int) -> Size:
         gpu = False
     else:
         gpu = torch.cuda.is_available()
-    return Size(samples, 4000 if gpu else 64, 20, 1800.0, "cuda" if gpu else None)
+    return Size(None, 4000 if gpu else 64, 20, 1800.0, "cuda" if gpu else None)
 
 
-def load(samples: int, rng: np.random.Generator) -> Data:
-    """Return `samples` images to train on and all there are to test on."""
+def load(samples: int | None, rng: np.random.Generator) -> Data:
+    """Return `samples` images to train on, or all, and all there are to test on."""
     images: Images = cifar10(data_folder()) or digits()
     chosen = rng.permutation(len(images.X))[:samples]
-    train, test = (x.reshape(len(x), -1) / 255.0 for x in (images.X[chosen], images.X_test))
-    middle = train.mean(axis=0)
-    length = np.sqrt(((train - middle) ** 2).mean())
-    X, X_test = (((x - middle) / length).astype(np.float32) for x in (train, test))
+    X, X_test = (
+        x.reshape(len(x), -1).astype(np.float32) for x in (images.X[chosen], images.X_test)
+    )
+    middle = X.mean(axis=0, dtype=np.float64).astype(np.float32)
+    for part in (X, X_test):  # in place: there may be tens of thousands
+        part -= middle
+    length = np.float32(np.sqrt((np.linalg.norm(X, axis=1) ** 2).mean() / X.shape[1]))
+    for part in (X, X_test):
+        part /= length
     return Data(X, images.y[chosen], X_test, images.y_test, images.source)
 
 
 def measure(full: bool = False, seed: int = 0, size: Size | None = None) -> Findings:
     """Solve the convex program and run SGD on a network of as many neurons, for either loss."""
     rng = np.random.default_rng(seed)
-    images = cifar10(data_folder()) or digits()
-    chosen = size or (full_size(len(images.X)) if full else QUICK)
+    chosen = size or (full_size() if full else QUICK)
     data = load(chosen.samples, rng)
     courses: list[Course] = []
     for name, loss in LOSSES.items():
