@@ -12,7 +12,7 @@ class Solver(BaseSolver):
     name = "cvxnn-grow"
     sampling_strategy = "callback"
     parameters = {"proof_time": [10.0]}
-    test_config = {"proof_time": 0.5}
+    test_config = {"proof_time": 0.5, "objective": {"network": "relu"}}
 
     def skip(self, problem):
         return only("relu", problem)

@@ -15,7 +15,7 @@ class Solver(BaseSolver):
     name = "cvxnn-sampled"
     sampling_strategy = "callback"
     parameters = {"solver": ["auto", "admm"]}
-    test_config = {"solver": "auto"}
+    test_config = {"solver": "auto", "objective": {"network": "relu"}}
 
     def skip(self, problem):
         return only("relu", problem)

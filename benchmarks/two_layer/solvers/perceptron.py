@@ -12,7 +12,7 @@ class Solver(BaseSolver):
     name = "sklearn-mlp"
     sampling_strategy = "callback"
     parameters = {"width": [200], "rate": [1e-3, 1e-2], "epochs": [1000]}
-    test_config = {"epochs": 5}
+    test_config = {"epochs": 5, "objective": {"network": "relu"}}
 
     def skip(self, problem):
         return only("relu", problem)

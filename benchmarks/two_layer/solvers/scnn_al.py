@@ -17,6 +17,7 @@ class Solver(BaseSolver):
     sampling_strategy = "iteration"
     stopping_criterion = Reached()
     requirements = ["pip::torch", "pip::opt_einsum", "pip::tqdm", "pip::cvxpy"]
+    test_config = {"objective": {"network": "relu"}}
 
     def skip(self, problem):
         return only("relu", problem)
