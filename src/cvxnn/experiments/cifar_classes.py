@@ -1,6 +1,7 @@
 """Ten classes of images as raw pixels: the convex program of sampled gates beside SGD."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,7 @@ from cvxnn.functions import CrossEntropy, SampleLoss, Squared
 from cvxnn.gates import gaussian
 from cvxnn.path import alpha_max
 from cvxnn.program import Iterate
-from cvxnn.solve import Progress, solve
+from cvxnn.solve import Progress, Solution, solve
 from cvxnn.solvers import FISTA
 from cvxnn.training import problem_of
 
@@ -34,6 +35,8 @@ STAGES = 3
 RATES = (0.003, 0.01, 0.03, 0.1)
 """Step sizes of SGD; all are tried."""
 BATCH, MOMENTUM = 128, 0.9
+SPACING = 1.05
+"""Factor of time between two looks at the convex program."""
 
 
 class Size(NamedTuple):
@@ -182,35 +185,49 @@ def targets(labels: NDArray[np.int64], loss: str) -> Floats:
     return np.asarray(one_hot if loss == "softmax" else 2 * one_hot - 1)
 
 
+class _Watch:
+    """Takes accuracies of a run now and then; the clock stops while it does."""
+
+    def __init__(self, data: Data) -> None:
+        self.data, self.looks = data, list[Look]()
+        self.begin, self.due = time.perf_counter(), 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Return the time since the start, less that of the looks."""
+        return time.perf_counter() - self.begin
+
+    def look(self, take: Callable[[], tuple[float, Callable[[Any], Any]]]) -> None:
+        """Write down the objective and the accuracies of the network that `take` returns."""
+        seconds = self.seconds
+        value, predict = take()
+        self.looks.append(Look(seconds, value, *self.data.accuracy(predict)))
+        self.begin += self.seconds - seconds
+        self.due = SPACING * seconds
+
+
 def follow(data: Data, name: str, loss: SampleLoss, size: Size, seed: int) -> tuple[Course, float]:
     """Solve at falling strengths, each from the last; the accuracies are off the clock."""
-    begin, looks, paused = time.perf_counter(), list[Look](), 0.0
+    watch = _Watch(data)
     problem = _problem(data, name, loss, size, seed)
     top, start = alpha_max(problem), None
     for stage in range(1, STAGES + 1):
-        here = problem.at(top * FINAL ** (stage / STAGES))
+        here, limit = problem.at(top * FINAL ** (stage / STAGES)), stage * size.seconds / STAGES
 
-        def look(event: Progress, here: Problem = here) -> None:
-            nonlocal paused
-            now = time.perf_counter()
-            network = _network(here, event.iterate)
-            shares = data.accuracy(network)
-            looks.append(Look(now - begin - paused, event.certificate.upper, *shares))
-            paused += time.perf_counter() - now
+        def note(event: Progress, here: Problem = here, limit: float = limit) -> bool:
+            if watch.seconds >= watch.due:
+                watch.look(partial(_reading, here, event))
+            return watch.seconds > limit
 
+        tol = 1e-2 if stage < STAGES else 1e-3
         solution = solve(
-            here.program,
-            FISTA(),
-            start=start,
-            tol=1e-2 if stage < STAGES else 1e-3,
-            max_time=size.seconds / STAGES,
-            callbacks=[look],
-            judge=here.judge,
+            here.program, FISTA(), start=start, tol=tol, callbacks=[note], judge=here.judge
         )
         start = solution.iterate
-    neurons = int(_network(here, solution.iterate).n_neurons)
+    watch.look(partial(_reading, here, solution))
     gap = solution.certificate.relative_gap
-    return Course(name, "convex program", neurons, gap, tuple(looks)), here.alpha
+    neurons = int(_network(here, solution.iterate).n_neurons)
+    return Course(name, "convex program", neurons, gap, tuple(watch.looks)), here.alpha
 
 
 def _problem(data: Data, name: str, loss: SampleLoss, size: Size, seed: int) -> Problem:
@@ -227,6 +244,10 @@ def _problem(data: Data, name: str, loss: SampleLoss, size: Size, seed: int) -> 
         intercept=True,
         skip=False,
     )
+
+
+def _reading(problem: Problem, found: Progress | Solution) -> tuple[float, Network]:
+    return found.certificate.upper, _network(problem, found.iterate)
 
 
 def _network(problem: Problem, iterate: Iterate) -> Network:
@@ -251,23 +272,24 @@ def descend(
         (rng.standard_normal((width, 10)) * width**-0.5).astype(np.float32),
         np.zeros(10, np.float32),
     ]
-    speed, looks = [0 * part for part in z], list[Look]()
-    begin, paused = time.perf_counter(), 0.0
+    speed, watch = [0 * part for part in z], _Watch(data)
     with np.errstate(all="ignore"):  # large steps may diverge
         for epoch in range(epochs + 1):
-            now = time.perf_counter()
-            value = objective(X, y, loss, alpha, z)
-            shares = data.accuracy(partial(predicted, z))
-            looks.append(Look(now - begin - paused, value, *shares))
-            paused += time.perf_counter() - now
-            if epoch == epochs or not np.isfinite(value):
+            watch.look(partial(_state, X, y, loss, alpha, z))
+            if epoch == epochs or not np.isfinite(watch.looks[-1].objective):
                 break
             size = rate * 0.5 * (1 + np.cos(np.pi * epoch / epochs))
             for rows in np.array_split(rng.permutation(n), max(1, n // BATCH)):
                 down = slopes(X[rows], y[rows], loss, alpha, z)
                 speed = [MOMENTUM * v + s for v, s in zip(speed, down, strict=True)]
                 z = [part - np.float32(size) * v for part, v in zip(z, speed, strict=True)]
-    return Course(loss, f"SGD, step {rate:g}", width, float("nan"), tuple(looks))
+    return Course(loss, f"SGD, step {rate:g}", width, float("nan"), tuple(watch.looks))
+
+
+def _state(
+    X: Any, y: Any, loss: str, alpha: float, z: list[Any]
+) -> tuple[float, Callable[[Any], Any]]:
+    return objective(X, y, loss, alpha, z), partial(predicted, z)
 
 
 def outputs(X: Any, z: list[Any]) -> tuple[Any, Any]:
