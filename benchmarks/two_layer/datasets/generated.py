@@ -6,7 +6,7 @@ class Dataset(BaseDataset):
     """Correlated Gaussian samples and a noisy ReLU teacher; d counts the column of ones."""
 
     name = "generated"
-    parameters = {"n, d": [(1000, 5), (1000, 50)], "seed": [0]}
+    parameters = {"n": [1000], "d": [5, 50], "seed": [0]}
     test_config = {"n": 40, "d": 4}
 
     def get_data(self):

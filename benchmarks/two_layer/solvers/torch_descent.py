@@ -22,7 +22,8 @@ class Solver(BaseSolver):
     requirements = ["pip::torch"]
     parameters = {
         "rule": ["adam", "sgd"],
-        "starts, rates": [(10, 10)],
+        "starts": [10],
+        "rates": [10],
         "epochs": [1000],
         "batch": [0.1],
         "width": [200],

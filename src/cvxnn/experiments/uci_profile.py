@@ -13,7 +13,7 @@ from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from threadpoolctl import threadpool_limits
 
 from cvxnn.experiments.descent import Floats
-from cvxnn.experiments.figures import BLUE, GREEN, GREY, INK, ORANGE, RED, canvas, styled
+from cvxnn.experiments.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, canvas, styled
 from cvxnn.experiments.loaders import data_folder, uci
 from cvxnn.experiments.result import Result, Table, plain, record
 from cvxnn.experiments.rivals import (
@@ -253,8 +253,8 @@ def notes(findings: Findings) -> tuple[str, ...]:
     return (
         f"{findings.source}. {len(names)} of {findings.sets} sets, the smallest first, the first "
         f"class against the others: {', '.join(names)}.",
-        f"Solved is an objective within {NEAR:g} of the best that anything found; that has a "
-        "second growth, from another seed to a tighter tolerance. It is not proved to be optimal. "
+        f"Solved is an objective within {NEAR:g} of the best that anything found, a second growth "
+        "from another seed to a tighter tolerance included. It is not proved to be optimal. "
         f"For gated programs, a problem of their own, it is a duality gap of {NEAR:g}, proved.",
         *map(verdict, map(findings.at, findings.shares)),
         f"Adam and SGD train {grid.width} neurons from {grid.starts} starts with {grid.rates} step "
@@ -288,7 +288,7 @@ def draw(findings: Findings) -> Any:
     """Return the figure: the share solved against time, a panel for every strength."""
     shares = findings.shares
     figure, axes = canvas(1, len(shares), (4.2 * len(shares), 3.6), sharey=True)
-    colours = dict(zip(METHODS, (BLUE, ORANGE, RED, RED, GREY, GREY, GREEN), strict=True))
+    colours = dict(zip(METHODS, (BLUE, PURPLE, ORANGE, ORANGE, GREY, GREY, GREEN), strict=True))
     for panel, share in zip(axes[0], shares, strict=True):
         problems = findings.at(share)
         for method in METHODS:
