@@ -14,13 +14,14 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 # Left to right; a unit is a file or a folder of the package, and "cvxnn" is its __init__.
 LAYERS = (
-    "arrays errors",
+    "arrays errors streamed",
     "functions maps gates linalg",
     "program projection certificate",
     "solve solvers architectures",
-    "assess everywhere landscape optima path memory selection support training",
-    # encoding is a transformer of scikit-learn, evidence what its estimators show
-    "encoding evidence estimator estimators estimators_cv",
+    "assess everywhere landscape optima path memory samples selection support training",
+    # encoding is a transformer of scikit-learn, evidence what its estimators show, reading what
+    # they do with data
+    "encoding evidence reading estimator estimators estimators_cv",
     "display export files cli tables reproduce experiments __main__ cvxnn",
 )
 RANK = {unit: rank for rank, layer in enumerate(LAYERS) for unit in layer.split()}

@@ -10,8 +10,9 @@ from typing import Any, TypeAlias
 import array_api_compat.numpy as numpy_namespace
 import numpy as np
 from array_api_compat import array_namespace, is_torch_array, to_device
-from array_api_compat import device as device
+from array_api_compat import device as device_of
 from scipy.linalg import cho_factor, cho_solve
+from scipy.sparse import issparse
 
 Array: TypeAlias = Any
 """An array of any library that follows the array API standard."""
@@ -21,7 +22,19 @@ def namespace(*arrays: Array) -> Any:
     """Return the array API namespace shared by `arrays`; Python scalars and None are skipped."""
     if all(type(x) is np.ndarray for x in arrays):  # the common case, twenty times a step
         return numpy_namespace
+    if any(is_sparse(x) for x in arrays):  # rows of data; their products are arrays of NumPy
+        return numpy_namespace
     return array_namespace(*arrays)
+
+
+def is_sparse(x: Any) -> bool:
+    """Tell whether `x` is a sparse matrix or array of SciPy."""
+    return bool(issparse(x))
+
+
+def device(x: Array) -> Any:
+    """Return the device of an array; sparse matrices are on the host."""
+    return "cpu" if is_sparse(x) else device_of(x)
 
 
 def to_numpy(x: Array) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from cvxnn.architectures import BY_NAME, Architecture, Network, evaluate
-from cvxnn.arrays import Array
+from cvxnn.arrays import Array, is_sparse
 from cvxnn.certificate import Certificate, Scope
 from cvxnn.errors import UnsupportedError
 from cvxnn.everywhere.bound import prove
@@ -15,7 +15,15 @@ from cvxnn.functions import SampleLoss
 from cvxnn.gates import Gates
 from cvxnn.linalg import threads
 from cvxnn.solve import solve_part
-from cvxnn.training import LOSSES, gates_of, named, open_problem_of, positive_weights, problem_of
+from cvxnn.streamed import held
+from cvxnn.training import (
+    LOSSES,
+    gates_of,
+    named,
+    open_problem_of,
+    positive_weights,
+    problem_of,
+)
 
 CHOICES = ("own", "enumerate", "all")
 
@@ -63,7 +71,8 @@ def certify_network(
     target = np.asarray(y, dtype=np.float64)
     target = target[:, None] if target.ndim == 1 else target
     weights, keep = positive_weights(sample_weight, len(target))
-    rows = np.asarray(X)[keep]
+    given: Any = X.tocsr() if is_sparse(X) else np.asarray(X)
+    rows = held(given, architecture.name == "gated" and not skip)[keep]
     sample_loss: SampleLoss = named("loss", loss, LOSSES, LOSSES)
     data = (rows, target[keep], weights[keep], sample_loss)
     words: dict[str, Any] = {"intercept": fit_intercept, "skip": skip}

@@ -19,6 +19,10 @@ class MemoryBudgetError(CvxnnError, MemoryError):
         )
 
 
+class DataChangedError(CvxnnError, ValueError):
+    """A file behind a memory map shrank or was written to while it was in use."""
+
+
 class ModelFormatError(CvxnnError, ValueError):
     """A model file is truncated, altered or of another format."""
 

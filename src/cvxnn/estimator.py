@@ -15,7 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, check_X_y, validate_data
 
 from cvxnn import memory, training
-from cvxnn.architectures import Architecture
+from cvxnn.architectures import Architecture, by_rows
 from cvxnn.arrays import Array, to_numpy
 from cvxnn.certificate import Scope
 from cvxnn.encoding import ColumnEncoder, holds_text
@@ -24,8 +24,11 @@ from cvxnn.functions import SampleLoss
 from cvxnn.gates import from_generators
 from cvxnn.linalg import threads
 from cvxnn.path import alpha_max
+from cvxnn.reading import by_blocks, validated
+from cvxnn.samples import Samples, distinct_samples, fingerprint
 from cvxnn.selection import Fold, Measure, Search, Table, content_folds, cross_validate, folds_of
 from cvxnn.solve import Progress, Solver, Status
+from cvxnn.streamed import dense_bytes, held, stays
 
 Floats = NDArray[np.float64]
 
@@ -72,7 +75,7 @@ class Rows:
     target: Floats
     weights: Floats
     labels: Any
-    samples: training.Samples
+    samples: Samples
     begin: float
     """Of the fit, by `time.perf_counter`."""
 
@@ -132,7 +135,7 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         else:
             check_is_fitted(self)
         if self.encoder_ is None:
-            return validate_data(self, X, y, reset=reset, dtype=_FLOATS, **words)
+            return validated(self, X, y, reset=reset, **words)
         validate_data(self, X, reset=reset, skip_check_array=True)
         numbers = self.encoder_.transform(X)
         if isinstance(y, str) and y == "no_validation":
@@ -151,8 +154,10 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         weights, _ = training.positive_weights(weights, X.shape[0])
         architecture = training.architecture_of(self.architecture)
         self._require_memory(architecture, X, target.shape[1])
+        X = held(X, by_blocks(self, architecture))
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        samples = training.distinct_samples(X, target, weights)
+        samples = distinct_samples(X, target, weights)
+        self.fingerprint_ = fingerprint(X, target, weights)
         rows = Rows(X, target, weights, labels, samples, begin)
         choice = self._chosen(architecture, rows, seed)
         self.alpha_max_, self.alpha_, self.skip_ = choice.largest, choice.alpha, choice.skip
@@ -170,7 +175,6 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         self.generators_ = self.network_.rules if grown else problem.gates.generators
         self.dual_, self.proof_ = samples.spread(to_numpy(trained.dual)), trained.proof
         self.n_iter_ = max(1, trained.solution.iterations)
-        self.fingerprint_ = training.fingerprint(X, target, weights)
         self._n_features_out = self.network_.n_neurons
         self._report()
 
@@ -244,11 +248,11 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     def _require_memory(self, architecture: Architecture, X: Any, outputs: int) -> None:
         gates = self._gate_count()
         if training.grows(architecture, self._choice(architecture, outputs)):
-            memory.require(memory.of_growth(X.shape[0], X.shape[1] + 1))
+            dense = 0 if stays(X, False) else dense_bytes(X)
+            memory.require(dense + memory.of_growth(X.shape[0], X.shape[1] + 1))
         else:
-            training.require_memory(
-                architecture, X, gates, outputs, self._loss(outputs), self.solver
-            )
+            loss, whole = self._loss(outputs), not by_blocks(self, architecture)
+            training.require_memory(architecture, X, gates, outputs, loss, self.solver, whole=whole)
 
     def _check_limits(self) -> None:
         if not (isinstance(self.proof_time, Real) and float(self.proof_time) >= 0):
@@ -366,13 +370,18 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             )
 
     def _outputs(self, X: Any) -> Array:
-        X = self._checked(X, reset=False)
-        return self.network_(X)
+        X = held(self._checked(X, reset=False), True)
+        return by_rows(self.network_, X, self.network_.n_neurons)
 
     def transform(self, X: Any) -> Array:
         """Return the activations of the hidden neurons, (n, d) to (n, m)."""
-        X = self._checked(X, reset=False)
-        return self.network_.hidden(X)
+        X = held(self._checked(X, reset=False), True)
+        return by_rows(self.network_.hidden, X, self.network_.n_neurons)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
 
     def _loss(self, outputs: int) -> SampleLoss:
         loss: SampleLoss = training.named("loss", self.loss, training.LOSSES, self._losses)

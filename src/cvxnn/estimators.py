@@ -105,6 +105,9 @@ class ConvexRegressor(RegressorMixin, ConvexNetworkBase):
     ------
     ValueError
         For data that are not finite or of the wrong shape, and for options out of range.
+    DataChangedError
+        When the file of a memory map was cut off before the fit. A file that changes during it ends
+        it with the best network of before and a ConvergenceWarning.
     MemoryBudgetError
         When the fit would not fit into memory; nothing has been allocated then.
 
@@ -167,6 +170,10 @@ class ConvexRegressor(RegressorMixin, ConvexNetworkBase):
         """Train on samples `X` (n, d) and targets `y` (n,) or (n, c); return self.
 
         Columns of a frame that hold text or categories become one column a category.
+
+        `X` is an array, a memory map or a sparse matrix. With architecture "gated" large data are
+        read by row blocks and not copied; ReLU networks, enumerated gates, `skip` and `device` make
+        sparse and mapped data dense, or raise MemoryBudgetError where these would not fit.
         """
         X, y = self._checked(X, y, reset=True, multi_output=True, y_numeric=True)
         self._single = y.ndim == 1
@@ -289,7 +296,8 @@ class ConvexClassifier(ClassifierMixin, ConvexNetworkBase):
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "ConvexClassifier":
         """Train on samples `X` (n, d) and class labels `y` (n,); return self.
 
-        Columns of a frame that hold text or categories become one column a category.
+        Columns of a frame that hold text or categories become one column a category; `X` has any
+        form that `ConvexRegressor.fit` takes.
         """
         X, y = self._checked(X, y, reset=True)
         y = column_or_1d(y, warn=True)

@@ -11,6 +11,9 @@ from cvxnn.certificate import Evidence, Scope
 from cvxnn.functions import mean_loss
 from cvxnn.gates import from_generators
 from cvxnn.linalg import threads
+from cvxnn.reading import by_blocks
+from cvxnn.samples import distinct_samples, fingerprint
+from cvxnn.streamed import held
 
 Floats = NDArray[np.float64]
 
@@ -18,8 +21,9 @@ Floats = NDArray[np.float64]
 def evidence_of(model: Any, X: Any, target: Floats, weights: Any) -> Evidence:
     """Return the claim of a model, and what samples (n, d) and targets (n, c) say about it."""
     weights, keep = training.positive_weights(weights, X.shape[0])
+    X = held(X, by_blocks(model, model.architecture_))
     objections: list[str] = []
-    if training.fingerprint(X, target, weights) != model.fingerprint_:
+    if fingerprint(X, target, weights) != model.fingerprint_:
         objections.append("these are not the data that the model was trained on")
     dual = model.dual_ if model.dual_.shape == target.shape else np.zeros(target.shape)
     gather = _on_given_gates if model.proof_ is None else _over_all
@@ -57,7 +61,7 @@ def _on_given_gates(
 def _over_all(
     model: Any, X: Any, target: Floats, weights: Floats, dual: Floats, objections: list[str]
 ) -> Evidence:
-    samples = training.distinct_samples(X, target, weights)
+    samples = distinct_samples(X, target, weights)
     problem = training.open_problem_of(
         model.architecture_,
         X[samples.index],

@@ -7,6 +7,7 @@ from cvxnn.architectures.base import Sizes
 from cvxnn.errors import MemoryBudgetError
 from cvxnn.everywhere.neurons import MOST_CURVED, MOST_PAIRED
 from cvxnn.solve import Solver
+from cvxnn.streamed import CELLS, LARGE, MOST_CELLS
 
 _BASE = 72 * 2**20
 """Bytes of temporaries that do not grow with the data: product blocks, BLAS buffers."""
@@ -25,17 +26,34 @@ def available() -> int:
     return free
 
 
-def predict(sizes: Sizes, solver: Solver, *, n: int, d: int, p: int, itemsize: int) -> int:
+def predict(
+    sizes: Sizes,
+    solver: Solver,
+    *,
+    n: int,
+    d: int,
+    p: int,
+    itemsize: int,
+    by_blocks: bool = False,
+) -> int:
     """Return the bytes that a fit holds at its peak, beside the data that it was given.
 
     `n` samples, `d` features with the bias, `p` gates, numbers of `itemsize` bytes. Points are
-    counted in float64, as certificates need them.
+    counted in float64, as certificates need them. `by_blocks`: the data are `Streamed`.
     """
-    data = 3 * n * d * itemsize
     masks = 3 * p * n  # one byte each, while equal patterns are sought
     blocks, rows = solver.copies
     points = 8 * ((blocks + 4) * sizes.blocks + rows * sizes.rows)
-    return _BASE + data + masks + sizes.lift * itemsize + points + 8 * solver.workspace(n, d, p)
+    if by_blocks:  # a product's blocks, and scores (n, c) instead of systems
+        outputs = sizes.blocks // max(1, p * d)
+        width = p * outputs
+        block = min(max(CELLS, d * width), MOST_CELLS, n * max(d, width))
+        cells = 4 * block + 16 * n * outputs
+        return _BASE + masks + points + 8 * cells
+    large = sizes.rows == 0 and n * p * itemsize >= LARGE
+    lift = LARGE if large else sizes.lift * itemsize
+    data = 3 * n * d * itemsize
+    return _BASE + data + masks + lift + points + 8 * solver.workspace(n, d, p)
 
 
 def of_growth(n: int, d: int) -> int:

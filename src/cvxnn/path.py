@@ -3,17 +3,19 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import blake2b
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxnn.arrays import Array, to_numpy
+from cvxnn.arrays import Array, is_sparse, to_numpy
 from cvxnn.functions import CrossEntropy, Logistic, SampleLoss
 from cvxnn.program import Iterate, Program
 from cvxnn.solve import Solution, Solver, solve_part
 from cvxnn.solvers import ADMM, Newton
 from cvxnn.solvers.working_set import restrict
+from cvxnn.streamed import Streamed
 
 _INTERIOR: dict[str, SampleLoss] = {
     "logistic": Logistic(),
@@ -75,9 +77,22 @@ def path(
 
 def row_keys(X: Array, y: Array, salt: bytes = b"") -> NDArray[np.bytes_]:
     """Return one key (n,) per row of (X, y): equal rows have equal keys, and keys have an order."""
-    X, y = to_numpy(X), to_numpy(y)
+    source, y = X if isinstance(X, Streamed) else Streamed(to_numpy(X)), to_numpy(y)
     keys = (
-        blake2b((x + 0.0).tobytes() + (t + 0.0).tobytes(), key=salt, digest_size=15).hexdigest()
-        for x, t in zip(X, y, strict=True)
+        blake2b(x + (t + 0.0).tobytes(), key=salt, digest_size=15).hexdigest()
+        for rows, block in source.blocks()
+        for x, t in zip(_row_bytes(block), y[rows], strict=True)
     )
     return np.array(list(keys), dtype="S30")
+
+
+def _row_bytes(block: Any) -> Iterator[bytes]:
+    """Yield what tells rows apart: their numbers, with the columns that they are in where sparse.
+
+    Zeros have one sign.
+    """
+    if not is_sparse(block):
+        yield from ((x + 0.0).tobytes() for x in block)
+        return
+    for first, last in pairwise(block.indptr):
+        yield block.indices[first:last].tobytes() + (block.data[first:last] + 0.0).tobytes()

@@ -17,6 +17,7 @@ from cvxnn.errors import CertificateWarning
 from cvxnn.path import grid, interior_dual, row_keys
 from cvxnn.program import Iterate
 from cvxnn.solve import Solver, solve_part
+from cvxnn.streamed import pick
 
 Floats = NDArray[np.float64]
 Measure = Callable[[Array, Array], Array]
@@ -212,7 +213,7 @@ class _Run:
         train = problem.subset(index, fold.train[keep])
         self.train = train.within(interior_dual(train.program))
         held = namespace(problem.X).asarray(self.rows, device=device(problem.X))
-        self.X = namespace(problem.X).take(problem.X, held, axis=0)
+        self.X = pick(problem.X, held)
         target = problem.program.loss.target
         self.target = namespace(target).take(target, held, axis=0)
         self.weights = fold.test[self.rows] / fold.test.sum()

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from cvxnn.certificate import Certificate, certify
-from cvxnn.errors import UnsupportedError
+from cvxnn.errors import DataChangedError, UnsupportedError
 from cvxnn.program import Iterate
 
 Judge = Callable[[Iterate], tuple[Certificate, Iterate]]
@@ -27,6 +27,7 @@ class Status(Enum):
     MAX_TIME = "the time limit came first; raise max_time or tol"
     INTERRUPTED = "stopped on request; the best iterate so far is kept"
     MEMORY = "memory ran out; use fewer gates or float32 data; the best iterate so far is kept"
+    DATA = "the file behind X changed or was cut off; the best iterate of before is kept"
     NUMERICAL = "numbers overflowed; standardise the data; the best iterate so far is kept"
 
 
@@ -127,8 +128,9 @@ def solve(
     `program` is whatever the solver solves, and `judge` turns its iterates into certificates.
 
     The gap is checked, in float64, at multiples of the solver's period and later every fifth of
-    the iterations so far. Ctrl-C, a time limit, a callback that returns True and a lack of memory
-    all end the run with the best points seen; only errors of the caller are raised.
+    the iterations so far. Ctrl-C, a time limit, a callback that returns True, a lack of memory and
+    a change of the file behind the data all end the run with the best points seen; only errors of
+    the caller are raised.
 
     Raises UnsupportedError before any work if the solver is not for this program, and ValueError
     for limits that are not positive.
@@ -150,12 +152,15 @@ def solve_part(program: Any, solver: Solver, **limits: Any) -> Solution:
         raise KeyboardInterrupt
     if solution.status is Status.MEMORY:
         raise MemoryError(Status.MEMORY.value)
+    if solution.status is Status.DATA:
+        raise DataChangedError(Status.DATA.value)
     return solution
 
 
 _ENDS: dict[type[BaseException], Status] = {
     KeyboardInterrupt: Status.INTERRUPTED,
     MemoryError: Status.MEMORY,
+    DataChangedError: Status.DATA,
     FloatingPointError: Status.NUMERICAL,
     OverflowError: Status.NUMERICAL,
     np.linalg.LinAlgError: Status.NUMERICAL,

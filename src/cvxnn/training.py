@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -36,10 +35,11 @@ from cvxnn.functions import (
 )
 from cvxnn.gates import Gates, distinct, enumerate_patterns, from_generators, gaussian
 from cvxnn.gates.base import pattern_keys
-from cvxnn.path import interior_dual, null_model, row_keys
+from cvxnn.path import interior_dual, null_model
 from cvxnn.program import Iterate, Program
 from cvxnn.solve import Progress, Solution, Solver, Status, solve
 from cvxnn.solvers import ADMM, FISTA, Newton, Reference, WorkingSet
+from cvxnn.streamed import LARGE, dense_bytes, stays
 
 LOSSES: dict[str, SampleLoss] = {
     loss.name: loss
@@ -251,9 +251,11 @@ def train(
         judge=problem.judge,
     )
     network = problem.network(solution.iterate)
-    certificate, dual, proof = problem.settle(
-        network, solution.iterate, solution.certificate, tol, proof_time
-    )
+    certificate, dual, proof = solution.certificate, solution.iterate.dual, None
+    if solution.status is not Status.DATA:  # the data of that certificate are no longer there
+        certificate, dual, proof = problem.settle(
+            network, solution.iterate, certificate, tol, proof_time
+        )
     solution = replace(solution, reason=reason)
     if solution.status is Status.BEST_FOUND and certificate.proves(tol):
         solution = replace(solution, status=Status.OPTIMAL)
@@ -301,13 +303,21 @@ def require_memory(
     outputs: int,
     loss: SampleLoss,
     solver: str | Solver,
+    *,
+    whole: bool = True,
 ) -> None:
-    """Raise MemoryBudgetError, before anything is allocated, when a fit would not fit."""
+    """Raise MemoryBudgetError, before anything is allocated, when a fit would not fit.
+
+    `whole` tells that X is needed as one array; else row blocks will do, where it is large.
+    """
     n, d = X.shape[0], architecture.features(X[:1]).shape[1]
+    dense = 0 if stays(X, not whole) else dense_bytes(X)
     sizes = architecture.sizes(n, d, p, outputs)
     auto = WorkingSet() if sizes.rows or math.isfinite(loss.smoothness) else ADMM()
     chosen = auto if solver == "auto" else named("solver", solver, SOLVERS, ["auto", *SOLVERS])
-    memory.require(memory.predict(sizes, chosen, n=n, d=d, p=p, itemsize=X.dtype.itemsize))
+    words = {"n": n, "d": d, "p": p, "itemsize": X.dtype.itemsize}
+    streams = not whole and dense_bytes(X) >= LARGE
+    memory.require(dense + memory.predict(sizes, chosen, by_blocks=streams, **words))
 
 
 def positive_weights(weights: Any, n: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -335,52 +345,6 @@ def positive_weights(weights: Any, n: int) -> tuple[NDArray[np.float64], NDArray
             "sample_weight is zero for every sample; give some sample a positive weight"
         )
     return values, values > 0
-
-
-@dataclass(frozen=True, eq=False)
-class Samples:
-    """The distinct samples of a data set, in an order of their own, with their total weights."""
-
-    index: NDArray[np.int64]
-    """(k,): one row of the data for each distinct sample."""
-    weights: NDArray[np.float64]
-    """(k,)."""
-    owner: NDArray[np.int64]
-    """(n,): which distinct sample a row is; -1 where the row has no weight."""
-    share: NDArray[np.float64]
-    """(n,): the row's part of that sample's weight."""
-
-    def gather(self, dual: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the dual vector (k, c) of the distinct samples from that of all rows (n, c)."""
-        total = np.zeros((len(self.index), dual.shape[1]))
-        np.add.at(total, self.owner[self.owner >= 0], dual[self.owner >= 0])
-        return total
-
-    def spread(self, dual: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the dual vector (n, c) of all rows from that of the distinct samples (k, c)."""
-        return self.share[:, None] * dual[self.owner]
-
-
-def distinct_samples(X: Array, target: Array, weights: NDArray[np.float64]) -> Samples:
-    """Merge equal rows of (X, target), sort by content, and leave out rows without weight.
-
-    So a weight of two is two copies to the last bit, and the order of the rows does not matter.
-    """
-    keys = row_keys(X, target)
-    kept = np.flatnonzero(weights > 0)
-    _, first, inverse = np.unique(keys[kept], return_index=True, return_inverse=True)
-    totals = np.asarray(np.bincount(inverse, weights[kept]), dtype=np.float64)
-    owner, share = np.full(len(weights), -1, dtype=np.int64), np.zeros(len(weights))
-    owner[kept], share[kept] = inverse, weights[kept] / totals[inverse]
-    return Samples(kept[first], totals, owner, share)
-
-
-def fingerprint(X: Array, target: Array, weights: Array) -> str:
-    """Return a hash of the data, to tell other data apart; weights count up to a factor."""
-    digest = sha256(repr((X.shape, target.shape)).encode())
-    for part in (X, target, weights / weights.max()):
-        digest.update(np.ascontiguousarray(part, dtype=np.float64).data)
-    return digest.hexdigest()
 
 
 def complete(gates: Gates, features: Array) -> bool:

@@ -6,6 +6,7 @@ from cvxnn.architectures.base import (
     Network,
     Problem,
     assemble,
+    by_rows,
     evaluate,
     free_columns,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "ReLU",
     "ReLUNetwork",
     "assemble",
+    "by_rows",
     "evaluate",
     "free_columns",
 ]

@@ -1,12 +1,12 @@
 """What every architecture gives, and how its pieces become one program."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from cvxnn.arrays import Array, device, double, like, namespace, norm, to_numpy
+from cvxnn.arrays import Array, device, double, is_sparse, like, namespace, norm, to_numpy
 from cvxnn.certificate import (
     Certificate,
     Exactness,
@@ -18,9 +18,10 @@ from cvxnn.certificate import (
 from cvxnn.functions import Mean, Penalty, mean_loss
 from cvxnn.gates import Gates, distinct
 from cvxnn.linalg import orthonormal_columns
-from cvxnn.maps import Lift, row_blocks
+from cvxnn.maps import Gated, GatedStream, Lift, row_blocks
 from cvxnn.program import Constraint, Iterate, Program
 from cvxnn.projection import polar_bound
+from cvxnn.streamed import LARGE, Streamed, frobenius, pick, row_width, with_ones
 
 
 class Network(Protocol):
@@ -139,8 +140,13 @@ class Free:
 
 
 def free_columns(X: Array, *, intercept: bool, skip: bool) -> Free:
-    """Return the unpenalised columns of an output intercept and a linear skip connection."""
+    """Return the unpenalised columns of an output intercept and a linear skip connection.
+
+    A skip is for data in memory: its columns are dense, and `Streamed` data raise ValueError.
+    """
     xp = namespace(X)
+    if skip and isinstance(X, Streamed):
+        raise ValueError("skip=True makes dense float64 columns of X; pass X as an array in memory")
     n, d = X.shape
     wide = double(X) if skip else xp.zeros((n, 0), dtype=xp.float64, device=device(X))
     ones = xp.ones((n, int(intercept)), dtype=xp.float64, device=device(X))
@@ -149,7 +155,7 @@ def free_columns(X: Array, *, intercept: bool, skip: bool) -> Free:
         none = xp.zeros((d + 1, 0), dtype=xp.float64, device=device(X))
         return Free(xp.zeros((n, 0), dtype=xp.float64, device=device(X)), none, intercept, skip)
     columns, transform = orthonormal_columns(raw)
-    scale = norm(X) / d**0.5 or 1.0
+    scale = frobenius(X) / d**0.5 or 1.0
     kind = {"dtype": xp.float64, "device": device(X)}
     above = transform[:d, :] if skip else xp.zeros((d, transform.shape[1]), **kind)
     below = transform[-1:, :] if intercept else xp.zeros((1, transform.shape[1]), **kind)
@@ -181,7 +187,7 @@ class Problem:
         Its gates are those that stay distinct there.
         """
         xp, loss, host = namespace(self.X), self.program.loss, to_numpy(index)
-        X = xp.take(self.X, index, axis=0)
+        X = pick(self.X, index)
         return assemble(
             self.architecture,
             X,
@@ -262,10 +268,14 @@ class Problem:
 
 def evaluate(network: Network, X: Array) -> Array:
     """Return a network's outputs in float64, the data widened by row blocks."""
-    xp = namespace(X)
-    width = X.shape[1] + network.n_neurons
-    parts = [network(double(X[rows, :])) for rows in row_blocks(X.shape[0], width)]
-    return parts[0] if len(parts) == 1 else xp.concat(parts, axis=0)
+    return by_rows(lambda x: network(double(x)), X, network.n_neurons)
+
+
+def by_rows(function: Callable[[Array], Array], X: Array, neurons: int) -> Array:
+    """Return function(X), computed for some rows of X at a time."""
+    blocks = row_blocks(X.shape[0], row_width(X) + neurons)
+    parts = [function(X[rows, :]) for rows in blocks] or [function(X[:0, :])]
+    return parts[0] if len(parts) == 1 else namespace(*parts).concat(parts, axis=0)
 
 
 def assemble(
@@ -305,6 +315,10 @@ def with_bias(X: Array, bias: bool) -> Array:
     """Return `X` with a last column of ones, or `X` itself."""
     if not bias:
         return X
+    if isinstance(X, Streamed):
+        return X.with_ones()
+    if is_sparse(X):
+        return with_ones(X)
     xp = namespace(X)
     ones = xp.ones((X.shape[0], 1), dtype=X.dtype, device=device(X))
     return xp.concat([X, ones], axis=1)
@@ -320,6 +334,15 @@ def split(weights: Array) -> tuple[Array, Array]:
 def mean_of(arrays: Sequence[Array]) -> Array:
     """Return the mean of arrays of one shape, in host memory."""
     return np.mean([to_numpy(array) for array in arrays], axis=0)
+
+
+def gated_map(features: Array, gates: Gates, outputs: int) -> Gated | GatedStream:
+    """Return A u = sum_i D_i X u_i: on floats, or by row blocks where data or masks are large."""
+    if isinstance(features, np.ndarray) and gates.masks.size * features.itemsize >= LARGE:
+        features = Streamed(features)
+    if isinstance(features, Streamed):
+        return GatedStream(features, gates.masks, outputs)
+    return Gated(features, mask_columns(gates, features), outputs)
 
 
 def mask_columns(gates: Gates, features: Array) -> Array:

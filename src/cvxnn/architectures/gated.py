@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cvxnn.architectures.base import Sizes, mask_columns, mean_of, with_bias
+from cvxnn.architectures.base import Sizes, gated_map, mean_of, with_bias
 from cvxnn.arrays import Array, like, namespace, to_numpy
 from cvxnn.certificate import Exactness
 from cvxnn.functions import GroupNorm, Nuclear, Penalty
 from cvxnn.gates import Gates
-from cvxnn.maps import Gated
+from cvxnn.maps import Gated, GatedStream
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -99,9 +99,9 @@ class GatedReLU:
         """Return the data, with a column of ones for the bias."""
         return with_bias(X, self.bias)
 
-    def lift(self, features: Array, gates: Gates, outputs: int) -> Gated:
+    def lift(self, features: Array, gates: Gates, outputs: int) -> Gated | GatedStream:
         """Return A u = sum_i D_i X u_i."""
-        return Gated(features, mask_columns(gates, features), outputs)
+        return gated_map(features, gates, outputs)
 
     def constraint(self, features: Array, gates: Gates, outputs: int) -> None:
         """Return None: a gated neuron's weights are free."""

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxnn.arrays import Array, to_numpy
+from cvxnn.streamed import Streamed
 
 Floats = NDArray[np.float64]
 Masks = NDArray[np.bool_]
@@ -45,8 +46,13 @@ class Gates:
         return Gates(self.generators[indices], self.masks[indices])
 
 
-def host_features(features: Array) -> NDArray[Any]:
-    """Return `features` in host memory; ValueError unless (n, d), n >= 1, and all finite."""
+def host_features(features: Array) -> Any:
+    """Return `features` in host memory; ValueError unless (n, d), n >= 1, and all finite.
+
+    `Streamed` data are returned as they are: who made them has seen that they are finite.
+    """
+    if isinstance(features, Streamed):
+        return features
     x = to_numpy(features)
     if x.ndim != 2 or len(x) == 0:
         raise ValueError(f"features have shape {x.shape}; expected (n, d) with at least one row")
@@ -76,7 +82,11 @@ def masks_of(generators: Floats, features: Array, *, block_bytes: int = BLOCK_BY
             f"generators have shape {generators.shape}; expected (p, {x.shape[1]}): one row per "
             "gate, one column per column of the features"
         )
-    masks = np.empty((len(generators), len(x)), dtype=np.bool_)
+    masks = np.empty((len(generators), x.shape[0]), dtype=np.bool_)
+    if isinstance(x, Streamed):
+        for some, values in x.products(generators):
+            masks[:, some] = values >= 0
+        return masks
     rows = max(1, block_bytes // (8 * max(1, *generators.shape)))
     for start in range(0, len(x), rows):
         block = x[start : start + rows].astype(np.float64, copy=False)

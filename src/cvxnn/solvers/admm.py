@@ -203,14 +203,15 @@ def _factorise(solver: ADMM, program: Program) -> Factors:
     """Return T^-1 = (scale^2 I + C* C)^-1 and a solver for I + P A T^-1 A* P."""
     lift = program.lift
     xp, dtype = namespace(program.free), program.free.dtype
+    if lift.in_shape[0] == 0:  # the free columns alone
+        none = xp.zeros((0, 0), dtype=dtype, device=device(program.free))
+        return Factors(1.0, none, lambda right, y: right)
     scale = lift.block_norm() or 1.0
     d = lift.in_shape[1]
     total = scale**2 * xp.eye(d, dtype=dtype, device=device(program.free))
     if program.constraint is not None:
         total = total + program.constraint.map.gram()
     block = xp.linalg.inv(total)
-    if lift.in_shape[0] == 0:  # the free columns alone
-        return Factors(scale, block, lambda right, y: right)
     n = lift.out_shape[0]
 
     def operator(y: Array) -> Array:
@@ -243,6 +244,8 @@ def _weigh(triple: Triple, factors: Factors) -> Triple:
 
 def _per_block(matrix: Array, blocks: Array) -> Array:
     """Return matrix @ u for every block u, (d, d) symmetric and (p, d, c)."""
+    if blocks.shape[0] == 0:
+        return blocks
     columns = [blocks[:, :, k] @ matrix for k in range(blocks.shape[2])]
     return namespace(blocks).stack(columns, axis=-1)
 
