@@ -238,7 +238,8 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         words = {"intercept": self.fit_intercept, "skip": skip}
         if training.grows(architecture, self._choice(architecture, target.shape[1])):
             problem = training.open_problem_of(architecture, X, target, weights, loss, **words)
-            return problem, training.grower(self.solver, seed), "neurons are added where they help"
+            solver = training.grower(self.solver, seed, self.tol)
+            return problem, solver, "neurons are added where they help"
         gates, scope = self._gates(architecture, X, seed)
         given = training.problem_of(
             architecture, X, target, weights, loss, gates, scope=scope, **words

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxnn.arrays import Array, is_sparse, to_numpy
-from cvxnn.functions import CrossEntropy, Logistic, SampleLoss
+from cvxnn.arrays import Array, double, is_sparse, like, to_numpy
+from cvxnn.functions import CrossEntropy, Logistic, Mean, SampleLoss
 from cvxnn.program import Iterate, Program
 from cvxnn.solve import Solution, Solver, solve_part
 from cvxnn.solvers import ADMM, Newton
@@ -26,13 +26,54 @@ _INTERIOR: dict[str, SampleLoss] = {
 """Losses whose dual domain has zero on its edge, and a smooth loss with gradients inside it."""
 
 
+_SMALL = 2_000_000
+"""Entries of the matrix of plain Newton steps up to which a null model is found by them."""
+_ENOUGH = 1e-11
+"""Pull on a free coefficient, as a share of what pulls from both sides, that counts as none."""
+_TRIES = 30
+"""Plain Newton steps at most."""
+
+
 def null_model(program: Program) -> Iterate:
     """Return the best iterate without blocks: the intercept and the linear skip alone."""
     alone = restrict(program, np.zeros(0, dtype=np.int64))
-    if alone.free.shape[1] > 1 and Newton().why_not(alone) is None:
+    if Newton().why_not(alone) is not None:
+        return solve_part(alone, ADMM(), tol=1e-10, max_iter=5000).iterate
+    found = _plain(alone)
+    if found is None:
         # classes that a linear part nearly separates have no best one: ADMM would go on and on
         return solve_part(alone, Newton(), tol=1e-10, max_iter=200).iterate
-    return solve_part(alone, ADMM(), tol=1e-10, max_iter=5000).iterate
+    return found
+
+
+def _plain(program: Program) -> Iterate | None:
+    """Return the null model by damped Newton steps, None where they do not arrive."""
+    columns, (n, c) = to_numpy(double(program.free)), program.loss.target.shape
+    loss = Mean(
+        program.loss.loss,
+        *(to_numpy(double(x)) for x in (program.loss.target, program.loss.weights)),
+    )
+    q = columns.shape[1]
+    if n * q * c**2 > _SMALL:
+        return None
+    free, every = np.zeros((q, c)), np.eye(q * c).reshape(q * c, q, c)
+    for _ in range(_TRIES):
+        fit = columns @ free
+        pull = loss.gradient(fit)
+        slope = columns.T @ pull
+        if (np.abs(slope) <= _ENOUGH * (np.abs(columns).T @ np.abs(pull))).all():
+            blocks = np.zeros(program.lift.in_shape)
+            return Iterate(*(like(x, program.free) for x in (blocks, free, -pull)))
+        root = loss.root(fit)
+        roots = np.stack([root.adjoint(columns @ one).ravel() for one in every], axis=1)
+        step = np.linalg.lstsq(roots.T @ roots, slope.ravel(), rcond=1e-14)[0].reshape(q, c)
+        now, gain, share = loss.value(fit), float((slope * step).sum()), 1.0
+        while (
+            share > 1e-6 and loss.value(columns @ (free - share * step)) > now - 1e-4 * share * gain
+        ):
+            share /= 2
+        free = free - share * step
+    return None
 
 
 def interior_dual(program: Program) -> Array | None:

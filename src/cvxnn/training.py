@@ -22,6 +22,7 @@ from cvxnn.arrays import Array, like, namespace, to_numpy
 from cvxnn.certificate import Certificate, Scope
 from cvxnn.everywhere.grow import Grow
 from cvxnn.everywhere.open import OpenProblem, open_problem
+from cvxnn.everywhere.sketch import Sketch
 from cvxnn.functions import (
     CrossEntropy,
     Hinge,
@@ -57,6 +58,9 @@ SOLVERS: dict[str, Solver] = {
     solver.name: solver for solver in (FISTA(), Newton(), ADMM(), WorkingSet(), Reference())
 }
 GATES = ("auto", "grow", "sample", "enumerate")
+_ROUGH = 5e-3
+"""Relative gap from which growth is light."""
+_LIGHT = Grow(sharp=2e-3, starts=64, exact=False)
 _TINY = 150_000
 """Entries of the dense lift up to which an interior point method is the quickest."""
 
@@ -190,23 +194,25 @@ def grows(architecture: Architecture, gates: str | Array) -> bool:
     return isinstance(gates, str) and gates == "grow" and architecture.name == "relu"
 
 
-def grower(choice: str | Solver, seed: int) -> Solver:
-    """Return the solver of open problems; ValueError for a name that is another's."""
+def grower(choice: str | Solver, seed: int, tol: float) -> Solver:
+    """Return the solver of open problems; ValueError for a name that is another's.
+
+    A relative gap `tol` of a per cent asks for less than growth is made for: wider kinks will do,
+    and no wide search for the neuron that is missing.
+    """
     if isinstance(choice, str) and choice not in ("auto", "grow"):
         raise ValueError(
             f"solver is {choice!r} and gates is 'grow', which has a solver of its own; pass "
             "solver='auto', or gates='sample' or 'enumerate'"
         )
-    return Grow(seed=seed) if isinstance(choice, str) else choice
+    if not isinstance(choice, str):
+        return choice
+    return Grow(seed=seed) if tol < _ROUGH else replace(_LIGHT, tol=tol, seed=seed)
 
 
 def roughly(solver: Solver) -> Solver:
-    """Return the solver as the validation of alpha uses it: growth to a percent is enough."""
-    return (
-        replace(solver, tol=1e-2, sharp=2e-3, starts=64, exact=False)
-        if isinstance(solver, Grow)
-        else solver
-    )
+    """Return the solver as the validation of alpha uses it."""
+    return Sketch(seed=solver.seed) if isinstance(solver, Grow) else solver
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,6 +28,8 @@ from cvxnn.everywhere.price import price
 from cvxnn.everywhere.relaxed import isotropic, relax
 from cvxnn.everywhere.trees import Tree
 
+_STEPS, _QUICK = 300, 100
+"""Steps for the relaxed network; where no time is given."""
 _BEYOND = 1 + 1e-9
 """A direction that attains more than this multiple of alpha would lower the objective."""
 
@@ -144,9 +146,9 @@ class _Case(NamedTuple):
         zero = np.zeros_like(self.training.loss.target)
         return self.admissible(-self.training.loss.gradient(zero))
 
-    def relaxed(self) -> tuple[Floats, Starts]:
+    def relaxed(self, steps: int) -> tuple[Floats, Starts]:
         """Return the relaxed network's dual point, and where searches start; one output."""
-        relaxed = relax(self.training, self.rng)
+        relaxed = relax(self.training, self.rng, steps=steps)
         up, down = (moments.turned(self.space.turn) for moments in relaxed.moments)
         return self.admissible(relaxed.dual), ((up, down),)
 
@@ -154,7 +156,7 @@ class _Case(NamedTuple):
         """Scale a dual point by its exact gauge."""
         training, dual = self.training, given
         if dual is None:
-            dual = self.relaxed()[0] if self.outputs == 1 else self.null()
+            dual = self.relaxed(_STEPS)[0] if self.outputs == 1 else self.null()
         gauge = pattern_gauge(self.space.features, dual, training.alpha)
         lower, point, _ = scaled(training, dual, gauge)
         return Rung(lower, point, (), np.zeros((0, training.features.shape[1])), gauge, 0.0)
@@ -166,7 +168,8 @@ class _Case(NamedTuple):
         training, space, even = self.training, self.space, isotropic(len(self.space.turn))
         dual, starts = self.null(), ((even, even),) * self.outputs
         if self.outputs == 1:
-            dual, starts = self.relaxed()
+            timed = until > time.perf_counter()
+            dual, starts = self.relaxed(_STEPS if timed else _QUICK)
         elif given is not None:
             dual = given
         first = rung(training, space, dual, starts)

@@ -19,11 +19,14 @@ _ALIKE = 0.95
 """Cosine above which a candidate is too close to one that is added already."""
 _FEW = 30.0
 """Ratio of alpha_max to alpha below which few neurons are needed and sliding is quicker."""
-_PATIENCE = 20
-"""Rounds on sharp kinks without a gain of a tenth of `tol`, after which growth gives up."""
+_PATIENCE, _HASTE = 20, 6
+"""Rounds on sharp kinks without a gain of a tenth of `tol`, after which growth gives up; where it is
+not `exact`."""
 _CAUTION, _FADE = 1e-2, 0.3
 """How strongly sizes are held near their last values while the network still turns: at most, and as
 a multiple of the kink width."""
+_TURNING = 1.1
+"""Largest price, in units of alpha, above which neurons of several outputs still turn much."""
 _CLOSE = 1.5
 """Largest price, in units of alpha, below which more starts are needed to find what is lacking."""
 _WIDE, _EACH = 1e7, 32
@@ -112,9 +115,11 @@ class Grow:
 
     def init(self, training: Training, start: Iterate | None) -> State:
         """Return many neurons that the null model prices highest, or those of a start."""
-        rng, neurons = np.random.default_rng(self.seed), _null(training)
+        rng, neurons = np.random.default_rng(self.seed), null_neurons(training)
         found = price(training.features, training.dual(neurons), rng, starts=self.width, steps=5)
         eps = 0.0 if _excess(training, found) < _FEW else 0.1
+        if training.loss.target.shape[1] > 1:  # no kink is smoothed for several outputs
+            eps = self.sharp
         if start is None or not start.blocks.shape[0]:
             neurons = self._wide(training, neurons, found, rng)
         else:
@@ -129,7 +134,7 @@ class Grow:
         exact = 0 < state.eps <= self.sharp
         neurons = fuse(state.neurons) if exact else state.neurons
         neurons, ridge = self._descend(training, neurons, state)
-        caution = 0.0 if exact else min(_CAUTION, _FADE * state.eps) if state.eps else _CAUTION
+        caution = self._caution(training, state)
         neurons = merge(training, reweigh(training, neurons, caution))
         objective, best = training.objective(neurons), state.best
         leaner = len(neurons.weights) < len(best.weights)
@@ -151,7 +156,8 @@ class Grow:
         mark = state.mark
         if not exact or objective < mark[1] - 0.1 * self.tol * abs(mark[1]):
             mark = (state.rounds, min(objective, mark[1]))
-        done = exact and (worst < 1 + self.tol or state.rounds - mark[0] >= _PATIENCE)
+        patience = _PATIENCE if self.exact else _HASTE
+        done = exact and (worst < 1 + self.tol or state.rounds - mark[0] >= patience)
         if done and self.exact and best is neurons and len(best.weights) <= _FEWEST:
             best = neurons = self._finish(training, best)
             objective = training.objective(best)
@@ -177,6 +183,13 @@ class Grow:
     def done(self, state: State) -> bool:
         """Tell whether no neuron was found that lowers the objective."""
         return state.done
+
+    def _caution(self, training: Training, state: State) -> float:
+        """Return how strongly sizes are held: not at all on sharp kinks, when little is lacking."""
+        several = training.loss.target.shape[1] > 1
+        if 0 < state.eps <= self.sharp and not (several and state.worst > _TURNING):
+            return 0.0
+        return min(_CAUTION, _FADE * state.eps) if state.eps else _CAUTION
 
     def _worth(self, neurons: Neurons) -> float:
         """Return the excess worth a neuron: a smaller one where neurons are few."""
@@ -278,7 +291,7 @@ def _excess(training: Training, found: Priced) -> float:
     return float(found.values[0]) / training.alpha
 
 
-def _null(training: Training) -> Neurons:
+def null_neurons(training: Training) -> Neurons:
     """Return no neurons, with the best free coefficients."""
     c, q = training.loss.target.shape[1], training.columns.shape[1]
     none = Neurons(np.zeros((0, training.features.shape[1])), np.zeros((0, c)), np.zeros((q, c)))

@@ -93,7 +93,9 @@ class OpenProblem:
     def gauge(self, dual: Array) -> float:
         """Return the largest price that was found for a dual point (n, c): a lower bound."""
         training, rng = self.working(), np.random.default_rng(0)
-        found = price(training.features, to_numpy(double(dual)), rng, starts=1000, steps=40)
+        found = price(
+            training.features, to_numpy(double(dual)), rng, starts=1000, steps=40, narrow=True
+        )
         return max(float(found.values[0]), 0.0) * self.unit
 
     def judge(self, iterate: Iterate) -> tuple[Certificate, Iterate]:

@@ -6,6 +6,8 @@ from numpy.typing import NDArray
 from cvxnn.everywhere.neurons import Floats, Neurons, Training
 
 _ROUNDS = 30
+_FINE, _ROUGH = (300, 1e-9), (50, 1e-3)
+"""Steps and tolerance of the group lasso of several outputs; where the network still turns."""
 _RIDGES: tuple[float, ...] = (1e-12, 1e-9, 1e-6, 1e-3)
 """How strongly sizes are held where the quadratic model is too close to singular, in units of its
 mean curvature, from the least that lets pivoting end."""
@@ -34,7 +36,7 @@ def resize(training: Training, neurons: Neurons, sizes: Floats, caution: float =
     if not len(neurons.weights):
         return neurons
     if neurons.outputs.shape[1] > 1:
-        return _grouped(training, neurons, sizes)
+        return _grouped(training, neurons, sizes, *(_ROUGH if caution else _FINE))
     directions = neurons.weights / neurons.sizes[:, None]
     atoms = np.maximum(training.features @ directions.T, 0.0) * neurons.outputs[:, 0]
     columns, q = np.column_stack([atoms, training.columns]), training.columns.shape[1]
@@ -113,7 +115,9 @@ def quadratic(
     return None
 
 
-def _grouped(training: Training, neurons: Neurons, sizes: Floats) -> Neurons:
+def _grouped(
+    training: Training, neurons: Neurons, sizes: Floats, steps: int, rtol: float
+) -> Neurons:
     directions = neurons.weights / neurons.sizes[:, None]
     atoms = np.maximum(training.features @ directions.T, 0.0)
     q = training.columns.shape[1]
@@ -121,7 +125,7 @@ def _grouped(training: Training, neurons: Neurons, sizes: Floats) -> Neurons:
     bound = training.loss.smoothness * float(np.linalg.norm(columns, 2)) ** 2
     x = np.concatenate([sizes[:, None] * neurons.outputs, neurons.free])
     ahead, momentum = x, 1.0
-    for _ in range(300):
+    for _ in range(steps):
         moved = ahead - columns.T @ training.loss.gradient(columns @ ahead) / bound
         lengths = np.linalg.norm(moved, axis=1)
         shrink = np.maximum(1 - training.alpha / bound / np.maximum(lengths, 1e-300), 0.0)
@@ -131,7 +135,7 @@ def _grouped(training: Training, neurons: Neurons, sizes: Floats) -> Neurons:
             momentum = 1.0
         rise = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
         ahead = following + (momentum - 1) / rise * (following - x)
-        done = np.abs(following - x).max() <= 1e-9 * np.abs(following).max(initial=1e-300)
+        done = np.abs(following - x).max() <= rtol * np.abs(following).max(initial=1e-300)
         x, momentum = following, rise
         if done:
             break
