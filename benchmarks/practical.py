@@ -23,7 +23,6 @@ from sklearn.ensemble import (
 from sklearn.linear_model import LogisticRegressionCV, RidgeCV
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.neural_network import MLPClassifier, MLPRegressor
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR
 from threadpoolctl import threadpool_limits
@@ -91,7 +90,12 @@ def linear(X: Floats, y: Any, kind: str, seed: int) -> Fit:
     if kind == "regression":
         return Fit(RidgeCV(np.logspace(-4, 4, 15)).fit(X, y), X.shape[1])
     model = LogisticRegressionCV(
-        Cs=10, cv=3, max_iter=1000, use_legacy_attributes=False, l1_ratios=(0.0,), scoring="accuracy"
+        Cs=10,
+        cv=3,
+        max_iter=1000,
+        use_legacy_attributes=False,
+        l1_ratios=(0.0,),
+        scoring="accuracy",
     )
     return Fit(model.fit(X, y), X.shape[1])
 
@@ -140,7 +144,9 @@ def mlp(X: Floats, y: Any, kind: str, seed: int) -> Fit:
         _names({"alpha": [1e-3, 1e-1, 1.0], "early_stopping": [False]}, kind),
     ]
     model = make(hidden_layer_sizes=(100,), random_state=seed)
-    return Fit(_grid(model if kind == "classification" else _scaled(model), grids, {}).fit(X, y), 100)
+    return Fit(
+        _grid(model if kind == "classification" else _scaled(model), grids, {}).fit(X, y), 100
+    )
 
 
 def ours(X: Floats, y: Any, kind: str, seed: int, **words: Any) -> Fit:

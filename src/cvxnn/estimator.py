@@ -325,7 +325,7 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             problem,
             search.strengths(largest),
             folds,
-            training.roughly(solver),
+            training.roughly(solver, kept=search.keep),
             self._measure(rows.target.shape[1]),
             search,
             None if self.max_time is None else rows.begin + share * self.max_time,

@@ -30,6 +30,8 @@ _SMALL = 2_000_000
 """Entries of the matrix of plain Newton steps up to which a null model is found by them."""
 _ENOUGH = 1e-11
 """Pull on a free coefficient, as a share of what pulls from both sides, that counts as none."""
+_NOISE = 4e-15
+"""Gradient of a loss, as a share of that at zero, that is rounding: a constant target's."""
 _TRIES = 30
 """Plain Newton steps at most."""
 
@@ -57,9 +59,11 @@ def _plain(program: Program) -> Iterate | None:
     if n * q * c**2 > _SMALL:
         return None
     free, every = np.zeros((q, c)), np.eye(q * c).reshape(q * c, q, c)
+    noise = _NOISE * np.abs(loss.gradient(np.zeros((n, c))))
     for _ in range(_TRIES):
         fit = columns @ free
         pull = loss.gradient(fit)
+        pull = np.where(np.abs(pull) <= noise, 0.0, pull)
         slope = columns.T @ pull
         if (np.abs(slope) <= _ENOUGH * (np.abs(columns).T @ np.abs(pull))).all():
             blocks = np.zeros(program.lift.in_shape)

@@ -60,7 +60,7 @@ SOLVERS: dict[str, Solver] = {
 GATES = ("auto", "grow", "sample", "enumerate")
 _ROUGH = 5e-3
 """Relative gap from which growth is light."""
-_LIGHT = Grow(sharp=2e-3, starts=64, exact=False)
+_LIGHT = Grow(tol=1e-2, sharp=2e-3, starts=64, exact=False)
 _TINY = 150_000
 """Entries of the dense lift up to which an interior point method is the quickest."""
 
@@ -210,9 +210,11 @@ def grower(choice: str | Solver, seed: int, tol: float) -> Solver:
     return Grow(seed=seed) if tol < _ROUGH else replace(_LIGHT, tol=tol, seed=seed)
 
 
-def roughly(solver: Solver) -> Solver:
-    """Return the solver as the validation of alpha uses it."""
-    return Sketch(seed=solver.seed) if isinstance(solver, Grow) else solver
+def roughly(solver: Solver, *, kept: bool) -> Solver:
+    """Return the solver as the validation of alpha uses it, whose networks are `kept` or not."""
+    if not isinstance(solver, Grow):
+        return solver
+    return replace(_LIGHT, seed=solver.seed) if kept else Sketch(seed=solver.seed)
 
 
 @dataclass(frozen=True, eq=False)

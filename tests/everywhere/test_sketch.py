@@ -1,12 +1,17 @@
 """Sketches: on the way to what growth finds, never above what they started from."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
-from cvxnn.everywhere.grow import Grow, null_neurons
+from cvxnn.certificate import Certificate, Exactness, Scope
+from cvxnn.everywhere.grow import Grow, null_neurons, unpack
 from cvxnn.everywhere.neurons import Training
 from cvxnn.everywhere.sketch import Sketch
 from cvxnn.functions import CrossEntropy, Logistic, SampleLoss, Squared, mean_loss
+from cvxnn.program import Iterate
 from cvxnn.solve import solve_part
 from cvxnn.training import grower, roughly
 
@@ -29,12 +34,14 @@ def training(loss: SampleLoss, share: float, seed: int = 0) -> Training:
 
 @pytest.mark.parametrize("loss", [Squared(), Logistic(), CrossEntropy()])
 def test_a_path_of_sketches_ends_near_what_growth_finds(loss: SampleLoss) -> None:
-    start, null = None, training(loss, 0.5)
+    start: Iterate | None = None
+    null = training(loss, 0.5)
     zero = null.objective(null_neurons(null))
     for share in (0.5, 0.2, 0.1, 0.05, 0.02):
         here = training(loss, share)
         start = solve_part(here, Sketch(), start=start, judge=_judge(here)).iterate
     grown = solve_part(here, Grow(), judge=_judge(here)).certificate.upper
+    assert start is not None
     sketched = _judge(here)(start)[0].upper
     assert grown <= sketched * (1 + 1e-4)
     assert sketched - grown < 0.1 * (zero - grown)
@@ -48,22 +55,23 @@ def test_at_large_strengths_there_are_no_neurons() -> None:
 
 def test_a_tolerance_of_a_per_cent_grows_lightly() -> None:
     fine, light = grower("auto", 3, 1e-4), grower("auto", 3, 1e-2)
-    assert isinstance(fine, Grow) and isinstance(light, Grow)
+    assert isinstance(light, Grow)
     assert fine == Grow(seed=3)
     assert (light.tol, light.seed, light.exact) == (1e-2, 3, False)
-    assert roughly(fine) == Sketch(seed=3)
+    assert roughly(fine, kept=False) == Sketch(seed=3)
+    assert roughly(fine, kept=True) == light
     own = Grow(seed=5)
     assert grower(own, 3, 1e-2) is own
 
 
-def _judge(training: Training):  # type: ignore[no-untyped-def]
+def _judge(training: Training) -> Callable[[Iterate], tuple[Certificate, Iterate]]:
     """Return what the loop asks: the objective, with zero below it."""
-    from cvxnn.certificate import Certificate, Exactness, Scope
-    from cvxnn.everywhere.grow import unpack
 
-    def judge(iterate):  # type: ignore[no-untyped-def]
+    def judge(iterate: Iterate) -> tuple[Certificate, Iterate]:
         upper = training.objective(unpack(training, iterate))
-        words = {"scope": Scope.ALL_NETWORKS, "exactness": Exactness.EXACT, "bound": "trivial"}
-        return Certificate(upper=upper, lower=0.0, resolution=0.0, **words), iterate
+        words = (Scope.ALL_NETWORKS, Exactness.EXACT, "trivial")
+        names = ("scope", "exactness", "bound")
+        kind: Any = dict(zip(names, words, strict=True))
+        return Certificate(upper=upper, lower=0.0, resolution=0.0, **kind), iterate
 
     return judge

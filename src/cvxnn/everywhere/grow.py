@@ -19,9 +19,12 @@ _ALIKE = 0.95
 """Cosine above which a candidate is too close to one that is added already."""
 _FEW = 30.0
 """Ratio of alpha_max to alpha below which few neurons are needed and sliding is quicker."""
-_PATIENCE, _HASTE = 20, 6
-"""Rounds on sharp kinks without a gain of a tenth of `tol`, after which growth gives up; where it is
-not `exact`."""
+_PATIENCE, _HASTE = (20, 0.1), (6, 0.5)
+"""Rounds on sharp kinks without a gain of that share of `tol`, after which growth gives up; and
+where it is not `exact`."""
+_SMALL, _TRIMS = 0.5, 3
+"""Size of a neuron of several outputs, in units of `tol` times the largest, that may be done
+without, and how often fewer are tried in the end."""
 _CAUTION, _FADE = 1e-2, 0.3
 """How strongly sizes are held near their last values while the network still turns: at most, and as
 a multiple of the kink width."""
@@ -136,6 +139,8 @@ class Grow:
         neurons, ridge = self._descend(training, neurons, state)
         caution = self._caution(training, state)
         neurons = merge(training, reweigh(training, neurons, caution))
+        if neurons.outputs.shape[1] > 1:  # a group lasso that is not taken to its end leaves many
+            neurons = self._large(neurons)
         objective, best = training.objective(neurons), state.best
         leaner = len(neurons.weights) < len(best.weights)
         if objective < state.objective * (1 + _LEAN * leaner):
@@ -153,13 +158,15 @@ class Grow:
         elif exact and self.exact and worst < 1 + self.tol:
             found = self._search(training, neurons, rng)
             worst = _excess(training, found)
-        mark = state.mark
-        if not exact or objective < mark[1] - 0.1 * self.tol * abs(mark[1]):
+        mark, (patience, share) = state.mark, _PATIENCE if self.exact else _HASTE
+        if not exact or objective < mark[1] - share * self.tol * abs(mark[1]):
             mark = (state.rounds, min(objective, mark[1]))
-        patience = _PATIENCE if self.exact else _HASTE
         done = exact and (worst < 1 + self.tol or state.rounds - mark[0] >= patience)
         if done and self.exact and best is neurons and len(best.weights) <= _FEWEST:
             best = neurons = self._finish(training, best)
+            objective = training.objective(best)
+        elif done and best.outputs.shape[1] > 1:
+            best = neurons = self._trimmed(training, best)
             objective = training.objective(best)
         settled = state.objective - objective < 4e-3 * abs(objective) and worst < 1.05
         eps = self._sharpen(state.eps, worst, settled)
@@ -224,6 +231,21 @@ class Grow:
             moved, _ = newton(training, moved, eps, 8, 1e-2, 1e-9)
         moved = merge(training, reweigh(training, moved))
         return min(neurons, moved, key=training.objective)
+
+    def _large(self, neurons: Neurons) -> Neurons:
+        sizes = neurons.sizes
+        return neurons.keep(sizes > _SMALL * self.tol * sizes.max(initial=0.0))
+
+    def _trimmed(self, training: Training, neurons: Neurons) -> Neurons:
+        """Return fewer neurons for an objective that is hardly larger, of several outputs."""
+        most = training.objective(neurons) * (1 + 0.1 * self.tol)
+        for _ in range(_TRIMS):
+            fewer = slide(training, fuse(neurons), 60)
+            fewer = self._large(merge(training, reweigh(training, fewer)))
+            if training.objective(fewer) > most:
+                break
+            neurons = fewer
+        return neurons
 
     def _wide(
         self, training: Training, none: Neurons, found: Priced, rng: np.random.Generator

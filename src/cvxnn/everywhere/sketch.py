@@ -59,8 +59,9 @@ class Sketch:
 
     def init(self, training: Training, start: Iterate | None) -> State:
         """Return the neurons of a start, or none."""
-        empty = start is None or not start.blocks.shape[0]
-        return State(null_neurons(training) if empty else unpack(training, start), 0)
+        if start is None or not start.blocks.shape[0]:
+            return State(null_neurons(training), 0)
+        return State(unpack(training, start), 0)
 
     def step(self, training: Training, state: State) -> State:
         """Return the state after a round."""
