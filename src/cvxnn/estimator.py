@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted, check_X_y, validate_data
 
 from cvxnn import memory, training
 from cvxnn.architectures import Architecture, by_rows
-from cvxnn.arrays import Array, to_numpy
+from cvxnn.arrays import Array, like, to_numpy
 from cvxnn.certificate import Scope
 from cvxnn.encoding import ColumnEncoder, holds_text
 from cvxnn.errors import CertificateWarning, UnsupportedError
@@ -291,9 +291,15 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     def _warm(self, problem: Any) -> Any:
         if not (self.warm_start and hasattr(self, "solution_")):
             return None
-        start = training.null_start(problem)
-        blocks = self.solution_.iterate.blocks
-        return start._replace(blocks=blocks) if problem.admits(blocks) else None
+        null, last = training.null_start(problem), self.solution_.iterate
+        if not problem.admits(last.blocks):
+            return None
+        same = (last.free.shape, last.dual.shape) == (null.free.shape, null.dual.shape)
+        return null._replace(
+            blocks=like(last.blocks, null.blocks),
+            free=like(last.free, null.free) if same else null.free,
+            dual=like(last.dual, null.dual) if same else null.dual,
+        )
 
     def _alpha(
         self, problem: Any, solver: Solver, rows: Rows, seed: int, largest: float, share: float

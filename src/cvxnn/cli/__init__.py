@@ -21,6 +21,7 @@ CODES = {
     "INACCURATE": 3,
     "MAX_ITER": 3,
     "MAX_TIME": 3,
+    "DATA": 3,
     "MEMORY": 4,
     "NUMERICAL": 5,
     "INTERRUPTED": 130,
