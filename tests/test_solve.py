@@ -16,11 +16,12 @@ from tests.planted import Planted, is_usable, plant
 
 from cvxnn import solve as loop
 from cvxnn.certificate import certify
-from cvxnn.functions import Squared, mean_loss
+from cvxnn.functions import GroupNorm, Squared, mean_loss
 from cvxnn.maps import Gated
 from cvxnn.program import Iterate, Program
 from cvxnn.solve import Solver, Status, solve, solve_part
 from cvxnn.solvers import ADMM, FISTA, WorkingSet
+from cvxnn.training import solver_for
 
 
 @pytest.mark.parametrize("value", [0, -1, math.nan])
@@ -214,3 +215,16 @@ def test_the_trace_only_improves(solver: Solver, cones: bool) -> None:
         assert all(b.lower >= a.lower for a, b in pairwise(found))
         assert found[-1] == solution.certificate
         assert found[-1].lower <= planted.optimum * (1 + 1e-12)
+
+
+@pytest.mark.parametrize(("gates", "name"), [(100, "working_set"), (20_000, "fista")])
+def test_where_products_are_large_no_step_takes_minutes(gates: int, name: str) -> None:
+    """The arrays are views of one number: nothing of that size is held."""
+    X, masks = np.broadcast_to(1.0, (3000, 100)), np.broadcast_to(1.0, (3000, gates))
+    program = Program(
+        loss=mean_loss(Squared(), np.zeros((3000, 1))),
+        lift=Gated(X, masks, outputs=1),
+        penalty=GroupNorm(1.0),
+        free=np.zeros((3000, 0)),
+    )
+    assert solver_for(program, "auto")[0].name == name

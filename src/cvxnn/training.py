@@ -61,6 +61,8 @@ GATES = ("auto", "grow", "sample", "enumerate")
 _ROUGH = 5e-3
 """Relative gap from which growth is light."""
 _LIGHT = Grow(tol=1e-2, sharp=2e-3, starts=64, exact=False)
+_HUGE = 5e9
+"""Entries of the dense lift from which products are too dear for conjugate gradients."""
 _TINY = 150_000
 """Entries of the dense lift up to which an interior point method is the quickest."""
 
@@ -163,19 +165,27 @@ def solver_for(program: Program, choice: str | Solver) -> tuple[Solver, str]:
 
     Newton's method on a working set of gates where the loss is smooth and there are no cones. Else
     the interior point reference while the program is tiny; beyond, column generation over the
-    gates with cones, alternating directions without.
+    gates with cones, alternating directions without. Where a single product takes seconds, a
+    Newton step of hundreds would hide the run for minutes: there accelerated gradients go on.
     """
     if choice != "auto":
         solver: Solver = named("solver", choice, SOLVERS, ["auto", *SOLVERS])
         return solver, "asked for"
-    if program.constraint is None and math.isfinite(program.loss.smoothness):
-        return WorkingSet(), "a smooth loss without cones: Newton's method on a working set"
     size = program.lift.out_shape[0] * math.prod(program.lift.in_shape)
+    if program.constraint is None and math.isfinite(program.loss.smoothness):
+        return _for_smooth(size)
     if size <= _TINY and Reference().why_not(program) is None:
         return Reference(), "a tiny program: an interior point method"
     if program.constraint is None:
         return ADMM(), "a loss with kinks: alternating directions"
     return WorkingSet(), "cones: column generation over the gates"
+
+
+def _for_smooth(size: int) -> tuple[Solver, str]:
+    """Return the solver of smooth losses without cones, by the entries of the dense lift."""
+    if size > _HUGE:
+        return FISTA(), "a smooth loss without cones, large products: accelerated gradients"
+    return WorkingSet(), "a smooth loss without cones: Newton's method on a working set"
 
 
 def chosen(
@@ -321,7 +331,8 @@ def require_memory(
     n, d = X.shape[0], architecture.features(X[:1]).shape[1]
     dense = 0 if stays(X, not whole) else dense_bytes(X)
     sizes = architecture.sizes(n, d, p, outputs)
-    auto = WorkingSet() if sizes.rows or math.isfinite(loss.smoothness) else ADMM()
+    smooth = _for_smooth(n * d * p * outputs)[0] if math.isfinite(loss.smoothness) else ADMM()
+    auto = WorkingSet() if sizes.rows else smooth
     chosen = auto if solver == "auto" else named("solver", solver, SOLVERS, ["auto", *SOLVERS])
     words = {"n": n, "d": d, "p": p, "itemsize": X.dtype.itemsize}
     streams = not whole and dense_bytes(X) >= LARGE
