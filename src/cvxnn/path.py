@@ -38,7 +38,7 @@ _TRIES = 30
 
 def null_model(program: Program) -> Iterate:
     """Return the best iterate without blocks: the intercept and the linear skip alone."""
-    alone = restrict(program, np.zeros(0, dtype=np.int64))
+    alone = replace(restrict(program, np.zeros(0, dtype=np.int64)), constraint=None)
     if Newton().why_not(alone) is not None:
         return solve_part(alone, ADMM(), tol=1e-10, max_iter=5000).iterate
     found = _plain(alone)
