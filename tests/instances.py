@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cvxnn.architectures import Architecture, GatedReLU, Polynomial, ReLU
 from cvxnn.arrays import Array
 from cvxnn.functions import (
     L1,
@@ -12,6 +13,7 @@ from cvxnn.functions import (
     ColumnNorm,
     ConvexFunction,
     CrossEntropy,
+    EigenNorm,
     GroupNorm,
     Hinge,
     Huber,
@@ -22,6 +24,7 @@ from cvxnn.functions import (
     Ridge,
     SampleLoss,
     Separable,
+    SphereMoments,
     Squared,
     SquaredHinge,
     Unpenalised,
@@ -30,6 +33,15 @@ from cvxnn.functions import (
 
 Cast = Callable[[np.ndarray], Array]
 """Brings a NumPy array into the library and dtype under test."""
+
+# architectures
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "gated": GatedReLU(),
+    "relu": ReLU(),
+    "polynomial": Polynomial(),
+    "quadratic": Polynomial(square=-0.7, linear=0.0, constant=0.0),
+}
 
 # functions
 
@@ -75,6 +87,8 @@ NORMS = [
     FunctionInstance("nuclear_tall", (2, 3, 2), lambda cast: Nuclear(alpha=0.7)),
     FunctionInstance("nuclear_wide", (2, 2, 3), lambda cast: Nuclear(alpha=1.3)),
     FunctionInstance("l1", (3, 2, 2), lambda cast: L1(alpha=0.7)),
+    FunctionInstance("eigen_norm", (2, 6, 2), lambda cast: EigenNorm(alpha=0.7)),
+    FunctionInstance("sphere_moments", (2, 6, 2), lambda cast: SphereMoments(alpha=0.7)),
 ]
 
 PENALTIES = [

@@ -4,7 +4,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cvxnn.architectures import GatedNetwork, GatedReLU, ReLU, ReLUNetwork
+    from cvxnn.architectures import (
+        GatedNetwork,
+        GatedReLU,
+        Polynomial,
+        PolynomialNetwork,
+        ReLU,
+        ReLUNetwork,
+    )
     from cvxnn.assess import certify_network
     from cvxnn.certificate import Certificate, Exactness, Scope, Verification, verify
     from cvxnn.encoding import ColumnEncoder
@@ -29,6 +36,8 @@ __all__ = [
     "GatedNetwork",
     "GatedReLU",
     "OptimalSet",
+    "Polynomial",
+    "PolynomialNetwork",
     "ReLU",
     "ReLUNetwork",
     "Scope",
@@ -48,7 +57,14 @@ __all__ = [
 ]
 
 _NAMES = {
-    "architectures": ("GatedNetwork", "GatedReLU", "ReLU", "ReLUNetwork"),
+    "architectures": (
+        "GatedNetwork",
+        "GatedReLU",
+        "Polynomial",
+        "PolynomialNetwork",
+        "ReLU",
+        "ReLUNetwork",
+    ),
     "assess": ("certify_network",),
     "certificate": ("Certificate", "Exactness", "Scope", "Verification", "verify"),
     "encoding": ("ColumnEncoder",),

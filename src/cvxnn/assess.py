@@ -1,6 +1,5 @@
 """How far a network, however it was trained, is from the best."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -43,12 +42,13 @@ def certify_network(
 ) -> Certificate:
     """Return bounds on how far any network, however it was trained, is from the best in scope.
 
-    `network` is a `ReLUNetwork` or `GatedNetwork`, `y` (n,) or (n, c) the targets as the loss takes
-    them: numbers, labels -1 and 1, or one-hot rows. With gates "own" the scope is the networks with
-    the patterns of this one's neurons; with "enumerate" all networks, by listing every pattern;
-    with "all" all networks too, by the relaxed network and, given `proof_time`, by growing a
-    better network and branch and bound from there, for so many seconds each. `fit_intercept` and
-    `skip` say whether the networks compared with may have them.
+    `network` is a `ReLUNetwork`, `GatedNetwork` or `PolynomialNetwork`, `y` (n,) or (n, c) the
+    targets as the loss takes them: numbers, labels -1 and 1, or one-hot rows. With gates "own" the
+    scope is the networks with the patterns of this one's neurons; with "enumerate" all networks, by
+    listing every pattern; with "all" all networks too, by the relaxed network and, given
+    `proof_time`, by growing a better network and branch and bound from there, for so many seconds
+    each. Polynomial networks have no gates: their bound is over all networks of their kind.
+    `fit_intercept` and `skip` say whether the networks compared with may have them.
 
     Raises ValueError for data of the wrong shape and unknown words, UnsupportedError for "all" with
     a gated network, whose gates are fixed.
@@ -65,9 +65,7 @@ def certify_network(
     >>> found.lower <= 0.23103675 / 3 <= found.upper
     True
     """
-    bias = network.weights_in.shape[1] > network.skip.shape[0]
-    known: Any = BY_NAME[network.architecture]
-    architecture: Architecture = replace(known, bias=bias)
+    architecture: Architecture = BY_NAME[network.architecture].of(network)
     target = np.asarray(y, dtype=np.float64)
     target = target[:, None] if target.ndim == 1 else target
     weights, keep = positive_weights(sample_weight, len(target))
@@ -77,7 +75,7 @@ def certify_network(
     data = (rows, target[keep], weights[keep], sample_loss)
     words: dict[str, Any] = {"intercept": fit_intercept, "skip": skip}
     choice = named("gates", gates, dict(zip(CHOICES, CHOICES, strict=True)), CHOICES)
-    if choice == "all":
+    if choice == "all" and architecture.has_gates:
         with threads(None):
             return _among_all(network, architecture, data, alpha, proof_time, words)
     drawn, scope = _gates(architecture, rows, network, choice)
@@ -89,6 +87,8 @@ def _gates(
     architecture: Architecture, rows: Array, network: Network, choice: str
 ) -> tuple[Gates, Scope]:
     rng = np.random.default_rng(0)  # given and enumerated gates draw nothing
+    if not architecture.has_gates:
+        return gates_of(architecture, rows, "auto", 1, rng)
     if choice == "own" and network.n_neurons == 0:
         width = network.weights_in.shape[1]
         return Gates(np.zeros((0, width)), np.zeros((0, len(rows)), bool)), Scope.GIVEN_GATES

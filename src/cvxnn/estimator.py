@@ -282,7 +282,7 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     def _gates(self, architecture: Architecture, X: Array, seed: int) -> Any:
         sampled = isinstance(self.gates, str) and self.gates != "enumerate"
-        if self.warm_start and sampled and hasattr(self, "generators_"):
+        if architecture.has_gates and self.warm_start and sampled and hasattr(self, "generators_"):
             gates = from_generators(architecture.features(X), self.generators_)
             return gates, Scope.GIVEN_GATES  # all patterns of other data are not all of these
         rng = np.random.default_rng(seed)

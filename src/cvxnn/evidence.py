@@ -35,8 +35,11 @@ def _on_given_gates(
 ) -> Evidence:
     architecture = model.architecture_
     features = architecture.features(X)
-    gates = from_generators(features, model.generators_)
-    whole = model.certificate_.scope is Scope.ALL_NETWORKS
+    if architecture.has_gates:
+        gates = from_generators(features, model.generators_)
+    else:
+        gates, _ = training.gates_of(architecture, X, "auto", 1, np.random.default_rng(0))
+    whole = model.certificate_.scope is Scope.ALL_NETWORKS and architecture.has_gates
     if whole and not training.complete(gates, features):
         objections.append("the gates are not all activation patterns of the data")
     problem = assemble(

@@ -63,6 +63,8 @@ _ROUGH = 5e-3
 _LIGHT = Grow(tol=1e-2, sharp=2e-3, starts=64, exact=False)
 _HUGE = 5e9
 """Entries of the dense lift from which products are too dear for conjugate gradients."""
+_FEW = 2
+"""Blocks up to which there is no working set to choose: symmetric matrices are one or two."""
 _TINY = 150_000
 """Entries of the dense lift up to which an interior point method is the quickest."""
 
@@ -94,8 +96,10 @@ def gates_of(
 
     `choice` is "sample", "enumerate" or an array of generators (p, d), d counting the bias; "auto"
     and "grow" are "sample" where gates are fixed. Only a ReLU program on all patterns with one
-    output speaks of all networks.
+    output, and programs of networks without gates, for which it must be "auto", speak of all.
     """
+    if not architecture.has_gates:
+        return _no_gates(architecture, X, choice)
     features = architecture.features(X)
     if not isinstance(choice, str):
         return distinct_or_all(from_generators(features, choice)), Scope.GIVEN_GATES
@@ -109,6 +113,17 @@ def gates_of(
     exact = architecture.name == "relu"
     scope = Scope.ALL_NETWORKS if exact else Scope.GIVEN_GATES
     return distinct_or_all(enumerate_patterns(features)), scope
+
+
+def _no_gates(architecture: Architecture, X: Array, choice: str | Array) -> tuple[Gates, Scope]:
+    """Return no gates, with a scope of all networks; ValueError unless `choice` is "auto"."""
+    if not (isinstance(choice, str) and choice == "auto"):
+        raise ValueError(
+            f"gates is {choice!r} but {architecture.name} networks have no gates: their program is "
+            "over all networks; leave gates='auto'"
+        )
+    width = architecture.features(X[:1]).shape[1]
+    return Gates(np.zeros((0, width)), np.zeros((0, X.shape[0]), np.bool_)), Scope.ALL_NETWORKS
 
 
 def distinct_or_all(gates: Gates) -> Gates:
@@ -166,16 +181,20 @@ def solver_for(program: Program, choice: str | Solver) -> tuple[Solver, str]:
     Newton's method on a working set of gates where the loss is smooth and there are no cones. Else
     the interior point reference while the program is tiny; beyond, column generation over the
     gates with cones, alternating directions without. Where a single product takes seconds, a
-    Newton step of hundreds would hide the run for minutes: there accelerated gradients go on.
+    Newton step of hundreds would hide the run for minutes: there accelerated gradients go on, and
+    where there are no more than two blocks to choose from.
     """
     if choice != "auto":
         solver: Solver = named("solver", choice, SOLVERS, ["auto", *SOLVERS])
         return solver, "asked for"
     size = program.lift.out_shape[0] * math.prod(program.lift.in_shape)
-    if program.constraint is None and math.isfinite(program.loss.smoothness):
+    few = program.lift.in_shape[0] <= _FEW
+    if program.constraint is None and math.isfinite(program.loss.smoothness) and not few:
         return _for_smooth(size)
     if size <= _TINY and Reference().why_not(program) is None:
         return Reference(), "a tiny program: an interior point method"
+    if few and FISTA().why_not(program) is None:
+        return FISTA(), "a smooth loss and no blocks to choose from: accelerated gradients"
     if program.constraint is None:
         return ADMM(), "a loss with kinks: alternating directions"
     return WorkingSet(), "cones: column generation over the gates"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.conftest import Backend
 
 from cvxnn.arrays import Array, to_numpy
-from cvxnn.maps import ConeRows, Gated, LinearMap, Signed, gated, row_blocks
+from cvxnn.maps import ConeRows, Gated, LinearMap, QuadraticForms, Signed, gated, row_blocks
 
 Cast = Callable[[np.ndarray], Array]
 SEEDS = st.integers(0, 2**16)
@@ -57,13 +57,21 @@ def cone_rows(data: Data, cast: Cast, outputs: int) -> ConeRows:
     return ConeRows(cast(data.features), cast(2 * np.round(data.masks.T) - 1), outputs)
 
 
+def forms(data: Data, cast: Cast, outputs: int) -> QuadraticForms:
+    s = data.features.shape[1]
+    weights = np.round(8 * np.cos(np.add.outer(np.arange(s), np.arange(s)))) / 8
+    signs = np.round(3 * data.masks.sum(axis=0))
+    return QuadraticForms(cast(data.features), cast(weights), cast(signs), outputs)
+
+
 MAKERS = {
     "gated": plain,
     "signed": signed,
     "signed_restricted": some_signed,
     "cone_rows": cone_rows,
+    "quadratic_forms": forms,
 }
-LIFTS = ("gated", "signed", "signed_restricted")
+LIFTS = ("gated", "signed", "signed_restricted", "quadratic_forms")
 
 every = pytest.mark.parametrize("name", MAKERS)
 lifts = pytest.mark.parametrize("name", LIFTS)
@@ -288,7 +296,7 @@ def test_a_wide_argument_is_computed_wide(
 def test_no_gates_is_the_zero_map(backend: Backend, name: str, outputs: int) -> None:
     data = drawn(3, gates=0)
     a: Any = MAKERS[name](data, backend.asarray, outputs)
-    assert a.in_shape == (0, data.features.shape[1], outputs)
+    assert a.in_shape == (0, *MAKERS[name](drawn(3), backend.asarray, outputs).in_shape[1:])
     image = to_numpy(a.apply(backend.asarray(np.zeros(a.in_shape))))
     assert image.shape == a.out_shape
     assert not image.any()

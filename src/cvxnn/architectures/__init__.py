@@ -11,9 +11,15 @@ from cvxnn.architectures.base import (
     free_columns,
 )
 from cvxnn.architectures.gated import GatedNetwork, GatedReLU
+from cvxnn.architectures.polynomial import Polynomial, PolynomialNetwork
 from cvxnn.architectures.relu import ReLU, ReLUNetwork
 
-BY_NAME: dict[str, Architecture] = {"relu": ReLU(), "gated": GatedReLU()}
+BY_NAME: dict[str, Architecture] = {
+    "relu": ReLU(),
+    "gated": GatedReLU(),
+    "polynomial": Polynomial(),
+    "quadratic": Polynomial(square=1.0, linear=0.0, constant=0.0),
+}
 """The architectures that users may call by name, with default options."""
 
 __all__ = [
@@ -23,6 +29,8 @@ __all__ = [
     "GatedNetwork",
     "GatedReLU",
     "Network",
+    "Polynomial",
+    "PolynomialNetwork",
     "Problem",
     "ReLU",
     "ReLUNetwork",

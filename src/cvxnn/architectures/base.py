@@ -90,6 +90,10 @@ class Architecture(Protocol):
     def exactness(self) -> Exactness:
         """How the program stands to the network."""
 
+    @property
+    def has_gates(self) -> bool:
+        """Whether neurons have activation patterns; without, the program is over all networks."""
+
     def features(self, X: Array) -> Array:
         """Return what the neurons see, (n, d) or (n, d + 1)."""
 
@@ -110,6 +114,9 @@ class Architecture(Protocol):
 
     def network(self, parameters: dict[str, Array]) -> Network:
         """Return the network with these arrays, as its `parameters` gave them."""
+
+    def of(self, network: Any) -> "Architecture":
+        """Return the architecture of this kind with the options that a network shows."""
 
     def mean(self, networks: Sequence[Any]) -> Network:
         """Return the network whose outputs are the mean of theirs; arrays in host memory."""
@@ -257,7 +264,8 @@ class Problem:
 
     def certificate(self, network: Network, certificate: Certificate) -> Certificate:
         """Return the certificate with the network's own objective as its upper bound."""
-        bound = "enumeration" if self.scope is Scope.ALL_NETWORKS else "dual"
+        listed = self.scope is Scope.ALL_NETWORKS and self.architecture.has_gates
+        bound = "enumeration" if listed else "dual"
         return replace(
             certificate,
             upper=self.objective(network),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -94,6 +95,7 @@ class GatedReLU:
 
     name = "gated"
     exactness = Exactness.GATED
+    has_gates = True
 
     def features(self, X: Array) -> Array:
         """Return the data, with a column of ones for the bias."""
@@ -141,6 +143,10 @@ class GatedReLU:
     def network(self, parameters: dict[str, Array]) -> GatedNetwork:
         """Return the network with these arrays."""
         return GatedNetwork(**parameters)
+
+    def of(self, network: Any) -> "GatedReLU":
+        """Return the architecture with the bias of a network."""
+        return GatedReLU(bias=network.weights_in.shape[1] > network.skip.shape[0])
 
     def mean(self, networks: Sequence[GatedNetwork]) -> GatedNetwork:
         """Return the network whose outputs are the mean of theirs, one block a gate."""

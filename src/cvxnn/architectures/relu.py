@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -93,6 +94,7 @@ class ReLU:
 
     name = "relu"
     exactness = Exactness.EXACT
+    has_gates = True
 
     def features(self, X: Array) -> Array:
         """Return the data, with a column of ones for the bias."""
@@ -151,6 +153,10 @@ class ReLU:
     def network(self, parameters: dict[str, Array]) -> ReLUNetwork:
         """Return the network with these arrays."""
         return ReLUNetwork(**parameters)
+
+    def of(self, network: Any) -> "ReLU":
+        """Return the architecture with the bias of a network."""
+        return ReLU(bias=network.weights_in.shape[1] > network.skip.shape[0])
 
     def mean(self, networks: Sequence[ReLUNetwork]) -> ReLUNetwork:
         """Return the network of all their neurons, each with its share."""

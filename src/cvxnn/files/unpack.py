@@ -40,6 +40,7 @@ _SHAPES = {
     "network.weights_out": ("neurons", "outputs"),
     "network.intercept": ("outputs",),
     "network.skip": ("features", "outputs"),
+    "network.activation": ("three",),
 }
 """The axes of every array; axes of one name have one length."""
 

@@ -21,6 +21,7 @@ from cvxnn.functions.penalties import (
     Unpenalised,
 )
 from cvxnn.functions.separable import Separable
+from cvxnn.functions.spectral import EigenNorm, SphereMoments
 
 __all__ = [
     "L1",
@@ -29,6 +30,7 @@ __all__ = [
     "Cone",
     "ConvexFunction",
     "CrossEntropy",
+    "EigenNorm",
     "GroupNorm",
     "Hinge",
     "Huber",
@@ -41,6 +43,7 @@ __all__ = [
     "Ridge",
     "SampleLoss",
     "Separable",
+    "SphereMoments",
     "Squared",
     "SquaredHinge",
     "Unpenalised",

@@ -14,16 +14,8 @@ from scipy import sparse
 
 from cvxnn.arrays import Array, device, double, like, namespace, to_numpy
 from cvxnn.program import Iterate, Program
-from cvxnn.solvers.pieces import (
-    CENTRED,
-    LOSSES,
-    PENALTIES,
-    SHIFTABLE,
-    Floats,
-    Matrix,
-    Piece,
-    scaled,
-)
+from cvxnn.solvers.piece import Floats, Matrix, Piece
+from cvxnn.solvers.pieces import CENTRED, LOSSES, PENALTIES, SHIFTABLE, SPECTRAL, scaled
 
 
 class Units(NamedTuple):
@@ -170,7 +162,7 @@ def iterate_of(program: Program, units: Units, x: Floats, z: Floats, cost: float
 
 
 def _sparse(program: Program, iterate: Iterate, unit: float) -> Array:
-    """Return the blocks with zero for what is zero after a proximal step from them.
+    """Return the blocks with zero for what is zero, or of the rank, after a proximal step.
 
     An interior point has no zeros; at the optimum such a step changes nothing else.
     """
@@ -180,4 +172,6 @@ def _sparse(program: Program, iterate: Iterate, unit: float) -> Array:
     xp, blocks = namespace(slope), iterate.blocks
     step = unit / (_largest(to_numpy(slope)) or 1.0)
     moved = program.penalty.prox(blocks + step * slope, step)
+    if type(program.penalty) in SPECTRAL:
+        return moved
     return xp.where(moved == 0, xp.zeros_like(blocks), blocks)
