@@ -1,9 +1,11 @@
 """What the laws are tested on: one list per protocol."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 
 from cvxnn.architectures import Architecture, GatedReLU, Polynomial, ReLU
 from cvxnn.arrays import Array
@@ -36,12 +38,16 @@ Cast = Callable[[np.ndarray], Array]
 
 # architectures
 
-ARCHITECTURES: dict[str, Architecture] = {
-    "gated": GatedReLU(),
-    "relu": ReLU(),
-    "polynomial": Polynomial(),
-    "quadratic": Polynomial(square=-0.7, linear=0.0, constant=0.0),
+ARCHITECTURES: dict[str, Callable[..., Architecture]] = {
+    "gated": GatedReLU,
+    "relu": ReLU,
+    "polynomial": Polynomial,
+    "quadratic": partial(Polynomial, square=-0.7, linear=0.0, constant=0.0),
 }
+"""What makes each, with or without a bias."""
+every_architecture = pytest.mark.parametrize(
+    "architecture", ARCHITECTURES.values(), ids=ARCHITECTURES
+)
 
 # functions
 

@@ -14,6 +14,8 @@ ESTIMATORS = {
     "regressor-relu": ConvexRegressor("relu", gates="sample", n_gates=16, alpha=0.01),
     "classifier-gated": ConvexClassifier("gated", n_gates=16, alpha=0.01),
     "classifier-relu": ConvexClassifier("relu", gates="sample", n_gates=16, alpha=0.01),
+    "regressor-polynomial": ConvexRegressor("polynomial", alpha=0.01),
+    "classifier-quadratic": ConvexClassifier("quadratic", alpha=0.01),
     "regressor-grown": ConvexRegressor(alpha=10.0, proof_time=0.0),
     "classifier-grown": ConvexClassifier(alpha=0.2, proof_time=0.0),
 }

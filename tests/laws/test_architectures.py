@@ -1,12 +1,13 @@
 """The laws of an architecture: its network and its program are two views of one thing."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from tests.instances import every_architecture
 from tests.solvers.problems import LOSSES, REGRESSION, Sizes, draw
 
 from cvxnn.architectures import (
@@ -29,6 +30,7 @@ from cvxnn.solvers import Reference, WorkingSet
 
 SIZES = Sizes(n=12, d=3, p=6, outputs=3)
 SEEDS = st.integers(0, 2**16)
+Make = Callable[..., Architecture]
 
 laws = settings(max_examples=15, deadline=None)
 few = settings(max_examples=6, deadline=None)
@@ -37,7 +39,7 @@ either = pytest.mark.parametrize("architecture", [GatedReLU, ReLU], ids=lambda o
 every_loss = pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
 
 
-def drawn(architecture: type[Architecture], loss: SampleLoss, seed: int) -> Problem:
+def drawn(architecture: Make, loss: SampleLoss, seed: int) -> Problem:
     seeds = [seed, LOSSES.index(loss)]
     return draw(seeds, architecture(bias=seed % 2 == 0), loss, SIZES).problem
 
@@ -72,8 +74,8 @@ def test_masks_match_generators(architecture: type[Architecture], seed: int) -> 
     np.testing.assert_array_equal(every.masks, masks_of(every.generators, features))
 
 
-@either
-def test_the_bias_is_a_last_column_of_ones(architecture: type[Architecture]) -> None:
+@every_architecture
+def test_the_bias_is_a_last_column_of_ones(architecture: Make) -> None:
     X = np.arange(6.0).reshape(3, 2)
     np.testing.assert_array_equal(architecture(bias=True).features(X)[:, :2], X)
     np.testing.assert_array_equal(architecture(bias=True).features(X)[:, 2], 1.0)
@@ -83,11 +85,11 @@ def test_the_bias_is_a_last_column_of_ones(architecture: type[Architecture]) -> 
 # the network of a point
 
 
-@either
+@every_architecture
 @every_loss
 @laws
 @given(seed=SEEDS)
-def test_network_is_program(architecture: type[Architecture], loss: SampleLoss, seed: int) -> None:
+def test_network_is_program(architecture: Make, loss: SampleLoss, seed: int) -> None:
     """Same predictions on the training data, and no larger objective; equal where norms add up."""
     problem = drawn(architecture, loss, seed)
     point = some_point(problem, seed)
@@ -98,14 +100,14 @@ def test_network_is_program(architecture: type[Architecture], loss: SampleLoss, 
     penalty = program.penalty.value(point.blocks)
     assert problem.alpha * network.weight_decay() <= penalty * (1 + 1e-9)
     assert problem.objective(network) <= value * (1 + 1e-9) + 1e-9 * penalty
-    if architecture is GatedReLU:  # neurons that share a gate are already one block
+    if architecture is not ReLU:  # no two neurons are of one kind and direction
         assert problem.objective(network) == pytest.approx(value, rel=1e-9)
 
 
-@either
+@every_architecture
 @laws
 @given(seed=SEEDS)
-def test_unlift_inverts_recover(architecture: type[Architecture], seed: int) -> None:
+def test_unlift_inverts_recover(architecture: Make, seed: int) -> None:
     problem = drawn(architecture, Squared(), seed)
     point, program = some_point(problem, seed), problem.program
     network = problem.network(point)
@@ -122,10 +124,10 @@ def test_unlift_inverts_recover(architecture: type[Architecture], seed: int) -> 
     assert again.weight_decay() <= network.weight_decay() * (1 + 1e-9)
 
 
-@either
+@every_architecture
 @laws
 @given(seed=SEEDS, count=st.integers(1, 4))
-def test_a_mean_is_the_mean(architecture: type[Architecture], seed: int, count: int) -> None:
+def test_a_mean_is_the_mean(architecture: Make, seed: int, count: int) -> None:
     problem = drawn(architecture, LOSSES[0], seed)
     networks = [problem.network(some_point(problem, seed + k)) for k in range(count)]
     mean = problem.architecture.mean(networks)
@@ -134,14 +136,15 @@ def test_a_mean_is_the_mean(architecture: type[Architecture], seed: int, count: 
     np.testing.assert_allclose(evaluate(mean, problem.X), outputs, atol=1e-12 * scale)
     decays = [network.weight_decay() for network in networks]
     assert mean.weight_decay() <= np.mean(decays) * (1 + 1e-12)  # a norm is convex
-    lengths = [np.linalg.norm(part, axis=1) for part in (mean.weights_in, mean.weights_out)]
-    np.testing.assert_allclose(*lengths, rtol=1e-9)
+    inward, outward = (np.linalg.norm(w, axis=1) for w in (mean.weights_in, mean.weights_out))
+    balanced = outward if problem.architecture.has_gates else np.ones(mean.n_neurons)
+    np.testing.assert_allclose(inward, balanced, rtol=1e-9)
     if count == 1:
         np.testing.assert_allclose(mean.weight_decay(), decays[0])
 
 
-@either
-def test_the_mean_of_empty_networks_is_empty(architecture: type[Architecture]) -> None:
+@every_architecture
+def test_the_mean_of_empty_networks_is_empty(architecture: Make) -> None:
     problem = drawn(architecture, LOSSES[0], 0)
     point = some_point(problem, 0)
     empty = problem.network(point._replace(blocks=0 * point.blocks))
@@ -200,10 +203,10 @@ def test_a_neuron_without_its_gate_is_refused(architecture: type[Architecture]) 
         problem.architecture.unlift(network, problem.gates.take(slice(0, 0)), features_of(problem))
 
 
-@either
+@every_architecture
 @laws
 @given(seed=SEEDS)
-def test_parameters_are_the_network(architecture: type[Architecture], seed: int) -> None:
+def test_parameters_are_the_network(architecture: Make, seed: int) -> None:
     problem = drawn(architecture, Squared(), seed)
     network = problem.network(some_point(problem, seed))
     copy = problem.architecture.network(network.parameters())

@@ -1,6 +1,7 @@
 """The laws of a certificate: it never says more than is true, and a false one is caught."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.optimize import nnls
+from tests.instances import every_architecture
 from tests.solvers.problems import LOSSES, Drawn, Sizes, draw
 
 from cvxnn import Certificate, ConvexRegressor, Exactness, Scope
@@ -25,6 +27,7 @@ from cvxnn.solvers.working_set import restrict
 
 SIZES = Sizes(n=10, d=3, p=5, outputs=3)
 SEEDS = st.integers(0, 2**16)
+Make = Callable[..., Architecture]
 NO_FACES = np.zeros(0, dtype=np.int64)
 
 laws = settings(max_examples=15, deadline=None)
@@ -34,7 +37,7 @@ every_loss = pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
 either = pytest.mark.parametrize("architecture", [GatedReLU, ReLU], ids=lambda one: one.name)
 
 
-def drawn(loss: SampleLoss, architecture: type[Architecture], seed: int) -> Drawn:
+def drawn(loss: SampleLoss, architecture: Make, seed: int) -> Drawn:
     return draw([seed, LOSSES.index(loss)], architecture(bias=bool(seed % 2)), loss, SIZES)
 
 
@@ -59,12 +62,10 @@ def dense_features(problem: Any) -> np.ndarray:
 
 
 @every_loss
-@either
+@every_architecture
 @laws
 @given(seed=SEEDS)
-def test_lower_is_below_every_objective(
-    loss: SampleLoss, architecture: type[Architecture], seed: int
-) -> None:
+def test_lower_is_below_every_objective(loss: SampleLoss, architecture: Make, seed: int) -> None:
     """Any dual point at all gives a bound that holds at every feasible point."""
     problem, rng = drawn(loss, architecture, seed).problem, np.random.default_rng(seed)
     program = problem.program
@@ -78,12 +79,10 @@ def test_lower_is_below_every_objective(
 
 
 @every_loss
-@either
+@every_architecture
 @few
 @given(seed=SEEDS)
-def test_lower_never_exceeds_the_optimum(
-    loss: SampleLoss, architecture: type[Architecture], seed: int
-) -> None:
+def test_lower_never_exceeds_the_optimum(loss: SampleLoss, architecture: Make, seed: int) -> None:
     problem, rng = drawn(loss, architecture, seed).problem, np.random.default_rng(seed)
     program = problem.program
     solution = solve(program, Reference(), tol=1e-7)
@@ -156,9 +155,9 @@ def moreau(rows: np.ndarray, g: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @every_loss
-@either
+@every_architecture
 def test_a_dual_point_that_is_no_number_proves_what_zero_proves(
-    loss: SampleLoss, architecture: type[Architecture], bad: float
+    loss: SampleLoss, architecture: Make, bad: float
 ) -> None:
     program = drawn(loss, architecture, 3).problem.program
     dual = np.zeros(program.lift.out_shape)
@@ -268,11 +267,11 @@ def test_no_number_proves_nothing(upper: float, unit: float) -> None:
 
 
 @every_loss
-@either
+@every_architecture
 @few
 @given(seed=SEEDS)
 def test_bounds_of_a_program_do_not_contradict(
-    loss: SampleLoss, architecture: type[Architecture], seed: int
+    loss: SampleLoss, architecture: Make, seed: int
 ) -> None:
     """Solved as well as float64 can, upper stays above lower up to the tolerance of a cone."""
     problem = drawn(loss, architecture, seed).problem

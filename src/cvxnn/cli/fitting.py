@@ -3,7 +3,7 @@
 import math
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -154,8 +154,8 @@ def _announcement(table: Table, task: str, why: str, order: Order) -> str:
 def kind_of(order: Order, task: str, options: Json) -> Any:
     """Return the estimator for a task, not fitted, with these options."""
     kind: Any = ConvexClassifier if task == "classification" else ConvexRegressor
-    architecture: Any = type(BY_NAME[order.architecture])
-    return kind(architecture(bias=order.bias), **options)
+    architecture: Any = BY_NAME[order.architecture]
+    return kind(replace(architecture, bias=order.bias), **options)
 
 
 def preparation(order: Order, table: Table) -> list[Any]:

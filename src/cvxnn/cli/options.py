@@ -20,6 +20,8 @@ class Kind(StrEnum):
 
     RELU = "relu"
     GATED = "gated"
+    POLYNOMIAL = "polynomial"
+    QUADRATIC = "quadratic"
 
 
 class GateSource(StrEnum):
@@ -88,7 +90,14 @@ Seed = Annotated[
 ]
 
 Architecture = Annotated[
-    Kind, _of("Network", "--architecture", "-a", metavar="KIND", help="relu or gated.")
+    Kind,
+    _of(
+        "Network",
+        "--architecture",
+        "-a",
+        metavar="KIND",
+        help="relu, gated, polynomial or quadratic.",
+    ),
 ]
 Loss = Annotated[
     str | None,
