@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cvxnn.gates import enumerate_patterns
     from cvxnn.landscape import from_sklearn, from_torch, polish, stationarity
     from cvxnn.optima import OptimalSet, optimal_set
+    from cvxnn.quantised import QuantisedFit, QuantisedNetwork, fit_quantised
     from cvxnn.solve import Solution, Status
 
 __version__ = "0.1.0"
@@ -38,6 +39,8 @@ __all__ = [
     "OptimalSet",
     "Polynomial",
     "PolynomialNetwork",
+    "QuantisedFit",
+    "QuantisedNetwork",
     "ReLU",
     "ReLUNetwork",
     "Scope",
@@ -46,6 +49,7 @@ __all__ = [
     "Verification",
     "certify_network",
     "enumerate_patterns",
+    "fit_quantised",
     "from_sklearn",
     "from_torch",
     "load",
@@ -74,6 +78,7 @@ _NAMES = {
     "gates": ("enumerate_patterns",),
     "landscape": ("from_sklearn", "from_torch", "polish", "stationarity"),
     "optima": ("OptimalSet", "optimal_set"),
+    "quantised": ("QuantisedFit", "QuantisedNetwork", "fit_quantised"),
     "solve": ("Solution", "Status"),
 }
 _HOMES = {name: f"cvxnn.{home}" for home, names in _NAMES.items() for name in names}
