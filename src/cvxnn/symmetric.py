@@ -6,10 +6,13 @@ with t = s (s + 1) / 2 for matrices of side s.
 """
 
 import math
-from functools import lru_cache
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache, lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from cvxnn.arrays import Array, device, namespace
 
@@ -67,6 +70,36 @@ def to_blocks(matrices: Array) -> Array:
     roots = xp.asarray(_root(side)[places], dtype=matrices.dtype, device=device(matrices))
     flat = xp.take(xp.reshape(matrices, (p, c, side * side)), index, axis=2) * roots
     return xp.matrix_transpose(flat)
+
+
+_LARGE = 64
+"""Side from which a library would use several threads."""
+
+
+@cache
+def _pools() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def _one_thread(matrices: Array) -> AbstractContextManager[Any]:
+    return _pools().limit(limits=1) if matrices.shape[-1] >= _LARGE else nullcontext()
+
+
+def eigh(matrices: Array) -> tuple[Array, Array]:
+    """Return eigenvalues (..., s), ascending, and eigenvectors (..., s, s), on one thread.
+
+    Matrices of a few hundred rows gain nothing from several, and lose a hundredfold on a machine
+    whose processors are busy, where threads wait for each other at every column.
+    """
+    with _one_thread(matrices):
+        sizes, axes = namespace(matrices).linalg.eigh(matrices)
+    return sizes, axes
+
+
+def eigvalsh(matrices: Array) -> Array:
+    """Return the eigenvalues (..., s), ascending, on one thread."""
+    with _one_thread(matrices):
+        return namespace(matrices).linalg.eigvalsh(matrices)
 
 
 def composed(sizes: Array, axes: Array) -> Array:

@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from cvxnn.arrays import Array, device, namespace
 from cvxnn.functions.blocks import SLACK, check_strength, first_largest, indicator, largest, total
 from cvxnn.functions.sphere import Moment, Peak
-from cvxnn.symmetric import bent, composed, differences, to_blocks, to_matrices
+from cvxnn.symmetric import (
+    bent,
+    composed,
+    differences,
+    eigh,
+    eigvalsh,
+    to_blocks,
+    to_matrices,
+)
 
 
 @dataclass(frozen=True)
@@ -34,16 +42,16 @@ class EigenNorm:
     def value(self, x: Array) -> float:
         """Return alpha times the sum of all |eigenvalues|."""
         xp = namespace(x)
-        return self.alpha * total(xp.abs(xp.linalg.eigvalsh(to_matrices(x))))
+        return self.alpha * total(xp.abs(eigvalsh(to_matrices(x))))
 
     def gradient(self, x: Array) -> Array:
         """Return alpha times the matrix with the signs of the eigenvalues, a subgradient."""
-        sizes, axes = namespace(x).linalg.eigh(to_matrices(x))
+        sizes, axes = eigh(to_matrices(x))
         return self.alpha * to_blocks(composed(namespace(x).sign(sizes), axes))
 
     def prox(self, x: Array, step: float) -> Array:
         """Take step alpha off every |eigenvalue|, down to 0."""
-        sizes, axes = namespace(x).linalg.eigh(to_matrices(x))
+        sizes, axes = eigh(to_matrices(x))
         return to_blocks(composed(self._shrunk(sizes, step), axes))
 
     def _shrunk(self, sizes: Array, step: float) -> Array:
@@ -57,19 +65,19 @@ class EigenNorm:
     def polar(self, v: Array) -> Array:
         """Return the largest |eigenvalue| over alpha, (p,)."""
         xp = namespace(v)
-        return largest(xp.abs(xp.linalg.eigvalsh(to_matrices(v)))) / self.alpha
+        return largest(xp.abs(eigvalsh(to_matrices(v)))) / self.alpha
 
     def direction(self, v: Array) -> Array:
         """Return s q q' / alpha for the eigenvector q of the largest |eigenvalue|, of sign s."""
         xp = namespace(v)
-        sizes, axes = xp.linalg.eigh(to_matrices(v))
+        sizes, axes = eigh(to_matrices(v))
         first = xp.sign(sizes) * first_largest(xp.abs(sizes)) / self.alpha
         return to_blocks(composed(first, axes))
 
     def jacobian(self, x: Array, step: float) -> Callable[[Array], Array]:
         """Return z -> Q (W o Q'zQ) Q' with the divided differences W of the shrunk eigenvalues."""
         xp, floor = namespace(x), step * self.alpha
-        sizes, axes = xp.linalg.eigh(to_matrices(x))
+        sizes, axes = eigh(to_matrices(x))
         slopes = xp.astype(xp.abs(sizes) > floor, x.dtype)
         quotients = differences(sizes, self._shrunk(sizes, step), slopes)
         return lambda z: to_blocks(bent(quotients, axes, to_matrices(z)))
@@ -101,7 +109,7 @@ class SphereMoments:
     def value(self, x: Array) -> float:
         """Return alpha times the sum of the last diagonal entries, `inf` outside the domain."""
         xp, matrices = namespace(x), to_matrices(x)
-        sizes = xp.linalg.eigvalsh(matrices)
+        sizes = eigvalsh(matrices)
         last = matrices[..., -1, -1]
         slack = SLACK * x.shape[1] ** 0.5 * float(xp.finfo(x.dtype).eps)
         room = slack * xp.max(xp.abs(sizes), axis=-1)

@@ -5,7 +5,7 @@ points (u, 1), |u| = 1, are the positive semidefinite Z with <J, Z> = 0.
 """
 
 from cvxnn.arrays import Array, device, namespace
-from cvxnn.symmetric import composed, differences
+from cvxnn.symmetric import composed, differences, eigh
 
 _HALVINGS = 56
 """Bisections of the multiplier: its error enters the value squared."""
@@ -23,7 +23,7 @@ class Peak:
 
     def __init__(self, matrices: Array) -> None:
         xp = namespace(matrices)
-        self.sizes, self.axes = xp.linalg.eigh(matrices[..., :-1, :-1])
+        self.sizes, self.axes = eigh(matrices[..., :-1, :-1])
         linear = matrices[..., :-1, -1:]
         self.linear = (xp.matrix_transpose(self.axes) @ linear)[..., 0]
         self.below = self.sizes[..., -1:] - self.sizes
@@ -89,7 +89,7 @@ class Moment:
         xp = namespace(shift)
         diagonal = (shift[..., None] * self.signs)[..., None]
         eye = xp.eye(self.signs.shape[-1], dtype=shift.dtype, device=device(shift))
-        sizes, self.axes = xp.linalg.eigh(self.matrices + diagonal * eye)
+        sizes, self.axes = eigh(self.matrices + diagonal * eye)
         kept = xp.clip(sizes, min=0.0)
         self.quotients = differences(sizes, kept, xp.astype(sizes > 0, sizes.dtype))
         self.kept = self.alive * kept
