@@ -139,16 +139,8 @@ def fit_quantised(
     ('RELAXATION', 1, 1.0)
     """
     rows, target, weights = _checked(X, y, sample_weight)
-    if not 0 < alpha < math.inf:
-        raise ValueError(f"alpha is {alpha}; it must be positive and finite")
-    if n_neurons < 1:
-        raise ValueError(f"n_neurons is {n_neurons}; draw at least one neuron")
     features = with_bias(rows, bias)
-    if features.shape[1] > _MOST:
-        raise UnsupportedError(
-            f"there are {features.shape[1]} features and quantised networks take up to {_MOST}; "
-            "select columns, or use architecture='quadratic'"
-        )
+    _check_options(alpha, n_neurons, features.shape[1])
     sample_loss: SampleLoss = named("loss", loss, LOSSES, LOSSES)
     mean = mean_loss(sample_loss, target, weights)
     free = free_columns(rows, intercept=fit_intercept, skip=False)
@@ -174,6 +166,18 @@ def fit_quantised(
     )
     guarantee = relaxed.loss + KRIVINE * alpha * relaxed.penalty
     return QuantisedFit(network, certificate, guarantee, relaxed.form, relaxed.penalty)
+
+
+def _check_options(alpha: float, n_neurons: int, side: int) -> None:
+    if not 0 < alpha < math.inf:
+        raise ValueError(f"alpha is {alpha}; it must be positive and finite")
+    if n_neurons < 1:
+        raise ValueError(f"n_neurons is {n_neurons}; draw at least one neuron")
+    if side > _MOST:
+        raise UnsupportedError(
+            f"there are {side} features and quantised networks take up to {_MOST}; select columns, "
+            "or use architecture='quadratic'"
+        )
 
 
 def _checked(X: Any, y: Any, sample_weight: Any) -> tuple[Floats, Floats, Floats]:
