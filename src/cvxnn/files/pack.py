@@ -69,7 +69,11 @@ def _scaler(scaler: Any, prefix: str, arrays: Arrays) -> Json:
 
 
 def _encoder(encoder: Any, prefix: str, arrays: Arrays) -> Json:
-    return {"categories": encoder.categories_}
+    return {
+        "categories": encoder.categories_,
+        "most_levels": int(encoder.levels),
+        "levels": encoder.levels_,
+    }
 
 
 _PACKS = {StandardScaler: _scaler, ColumnEncoder: _encoder}

@@ -79,17 +79,23 @@ def _scaler(kind: Any, step: Json, own: Arrays) -> Any:
 
 
 def _encoder(kind: Any, step: Json, own: Arrays) -> Any:
-    encoder, count = ColumnEncoder(), _whole(step, "features")
+    encoder, count = ColumnEncoder(levels=int(step.get("most_levels", 0))), _whole(step, "features")
     found: Any = step["categories"]
-    if not isinstance(found, list) or len(found) != count:
-        raise ValueError(f"the categories are not those of {count} columns")
+    coded: Any = step.get("levels", [None] * count)
+    for each in (found, coded):
+        if not isinstance(each, list) or len(each) != count:
+            raise ValueError(f"the categories are not those of {count} columns")
+    for values in coded:
+        numbers = np.array(values or [], dtype=np.float64)
+        if not (np.isfinite(numbers).all() and (np.diff(numbers) > 0).all()):
+            raise ValueError(f"the levels are {values!r}; expected numbers, rising")
     for known in found:
         if known is None:
             continue
         kinds = {type(key) for key in known}
         if kinds not in ({str}, {float}) or known != sorted(set(known)):
             raise ValueError(f"the categories are {known!r}; expected text or numbers, sorted")
-    encoder.categories_, encoder.n_features_in_ = found, count
+    encoder.categories_, encoder.levels_, encoder.n_features_in_ = found, coded, count
     return encoder
 
 
