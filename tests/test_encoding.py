@@ -250,6 +250,9 @@ MODELS = {
     "before a scaler": make_pipeline(
         ColumnEncoder(), StandardScaler(), ConvexClassifier("gated", **FEW)
     ),
+    "after a scaler": make_pipeline(
+        ColumnEncoder(), StandardScaler(), ColumnEncoder(levels=9), ConvexClassifier("gated", **FEW)
+    ),
     "with codes": make_pipeline(ColumnEncoder(levels=9), ConvexClassifier("gated", **FEW)),
     "alone": make_pipeline(ColumnEncoder(), ConvexClassifier("gated", **FEW)),
 }

@@ -45,7 +45,7 @@ def packed(step: Any, prefix: str, arrays: Arrays) -> Json:
     if type(step) is not KINDS.get(kind):
         raise UnsupportedError(
             f"a model file cannot hold {kind}; expected ConvexRegressor, ConvexClassifier or their "
-            "CV versions, alone or in a Pipeline after a ColumnEncoder and StandardScaler steps"
+            "CV versions, alone or in a Pipeline after ColumnEncoder and StandardScaler steps"
         )
     check_is_fitted(step)
     names = getattr(step, "feature_names_in_", None)
