@@ -25,7 +25,7 @@ from cvxnn.regimes import regimes_of
 from cvxnn.timestamps import require_even
 
 RNG = np.random.default_rng(0)
-FEW: dict[str, Any] = {"alpha": 1e-3, "n_gates": 12, "random_state": 0, "tol": 1e-6}
+FEW: dict[str, Any] = {"alpha": 1e-3, "n_gates": 12, "random_state": 0, "tol": 1e-4}
 
 
 def tent(n: int, start: float = 0.1, kink: float = 0.0) -> np.ndarray:
@@ -151,7 +151,7 @@ def test_one_step_is_one_column_and_more_steps_are_more() -> None:
     one = ConvexForecaster("gated", lags=4, **FEW).fit(y)
     assert one.predict(y).shape == (46,)
     assert one.predict(y, steps=3).shape == (44, 3)
-    several = ConvexForecaster("gated", lags=4, horizon=3, **FEW).fit(y)
+    several = ConvexForecaster("gated", lags=4, horizon=3, **FEW | {"tol": 1e-2}).fit(y)
     assert several.predict(y).shape == (44, 3)
     assert several.forecast().shape == (3,)
     assert several.network_.weights_out.shape[1] == 3
@@ -226,7 +226,7 @@ def test_units_do_not_matter() -> None:
 @pytest.mark.parametrize("horizon", [1, 2])
 def test_regimes_are_the_network(architecture: str, horizon: int) -> None:
     y, X = noisy(80)
-    words = FEW | {"gates": "sample"}
+    words = FEW | {"gates": "sample", "n_gates": 6, "tol": 1e-2}
     model = ConvexForecaster(architecture, lags=3, horizon=horizon, **words).fit(y, X)
     found = model.regimes(y, X)
     features = series_of(y, X).features(3, horizon)
@@ -242,7 +242,7 @@ def test_regimes_are_the_network(architecture: str, horizon: int) -> None:
 
 
 def test_regimes_of_the_tent_are_its_two_sides() -> None:
-    y = tent(200, kink=0.1)
+    y = tent(200, start=0.3, kink=0.1)
     found = ConvexForecaster(lags=1, alpha=1e-7, proof_time=0.0).fit(y).regimes(y)
     sides = y[:-1] > 0.1
     assert len(found.counts) >= 2
@@ -269,7 +269,7 @@ def test_networks_that_are_not_piecewise_linear_have_no_regimes() -> None:
 def test_a_saved_forecaster_goes_on_as_before(tmp_path: Path) -> None:
     y, X = noisy(60)
     frame = pd.DataFrame(X, columns=["a", "b"])
-    model = ConvexForecaster("gated", lags=3, horizon=2, alphas=3, n_gates=6, random_state=0)
+    model = ConvexForecaster("gated", lags=3, horizon=2, alphas=2, n_gates=3, random_state=0)
     save(model.fit(y, frame), tmp_path / "model.cvxnn")
     again = load(tmp_path / "model.cvxnn")
     assert again.get_params() == model.get_params()
@@ -353,7 +353,7 @@ def test_nothing_left_but_missing_values() -> None:
 def test_gaps_in_time_are_refused() -> None:
     y = pd.Series(tent(40), pd.date_range("2024-01-01", periods=40, freq="30min"))
     model = ConvexForecaster("gated", lags=2, missing="skip", **FEW)
-    with pytest.raises(ValueError, match="at step 7, where .* is the usual step"):
+    with pytest.raises(ValueError, match=r"at step 7, where .* is the usual step"):
         model.fit(y.drop(y.index[7]))
     with pytest.raises(ValueError, match="times go from"):
         model.fit(y.to_numpy(), times=np.r_[0:20, 21:41])
@@ -375,7 +375,7 @@ def test_calendars_are_even(frequency: str) -> None:
 @pytest.mark.parametrize(
     ("times", "message"),
     [
-        ([0.0, 1.0], "pass one a step"),
+        ([0.0, 1.0], "pass one time a step"),
         ([0.0, np.nan, 2.0], "NaN or NaT"),
         (np.array(["2024-01-01", "NaT", "2024-01-03"], "M8[D]"), "NaN or NaT"),
         ([3.0, 2.0, 1.0], "sort them"),
