@@ -57,7 +57,7 @@ class Certificate:
     scope: Scope
     exactness: Exactness
     bound: str = "dual"
-    """How `lower` was proved: "dual" or "enumeration"."""
+    """How `lower` was proved: "dual", "enumeration", "closed form", ...: docs/certificates.rst."""
     violation: float = 0.0
     """Largest relative cone violation of the convex point."""
     resolution: float = 0.0
