@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cvxnn.optima import OptimalSet, optimal_set
     from cvxnn.regimes import Regimes
     from cvxnn.solve import Solution, Status
+    from cvxnn.spline import ConvexSpline
 
 __version__ = "0.1.0"
 
@@ -30,6 +31,7 @@ __all__ = [
     "ConvexForecaster",
     "ConvexRegressor",
     "ConvexRegressorCV",
+    "ConvexSpline",
     "Exactness",
     "GatedNetwork",
     "GatedReLU",
@@ -68,6 +70,7 @@ _NAMES = {
     "optima": ("OptimalSet", "optimal_set"),
     "regimes": ("Regimes",),
     "solve": ("Solution", "Status"),
+    "spline": ("ConvexSpline",),
 }
 _HOMES = {name: f"cvxnn.{home}" for home, names in _NAMES.items() for name in names}
 
