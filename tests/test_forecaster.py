@@ -124,7 +124,7 @@ def test_it_is_the_regressor_on_the_windows(architecture: Any) -> None:
 
 def test_a_piecewise_linear_series_is_found_and_continued() -> None:
     y = tent(140)
-    model = ConvexForecaster(lags=1, alpha=1e-7, proof_time=0.0).fit(y[:120])
+    model = ConvexForecaster("relu", lags=1, alpha=1e-7, proof_time=0.0).fit(y[:120])
     assert model.score(y[119:]) > 1 - 1e-9
     np.testing.assert_allclose(model.forecast(4), y[120:124], atol=1e-4)
     np.testing.assert_allclose(model.forecast(4, after=y[:60]), y[60:64], atol=1e-4)
@@ -243,7 +243,7 @@ def test_regimes_are_the_network(architecture: str, horizon: int) -> None:
 
 def test_regimes_of_the_tent_are_its_two_sides() -> None:
     y = tent(200, start=0.3, kink=0.1)
-    found = ConvexForecaster(lags=1, alpha=1e-7, proof_time=0.0).fit(y).regimes(y)
+    found = ConvexForecaster("relu", lags=1, alpha=1e-7, proof_time=0.0).fit(y).regimes(y)
     sides = y[:-1] > 0.1
     assert len(found.counts) >= 2
     slopes = found.coefficients[found.labels, 0, 0]
@@ -312,6 +312,7 @@ def test_parts_that_do_not_fit_are_no_model(tmp_path: Path) -> None:
         ({"lags": 30}, "30 steps; lags=30 and 1 steps ahead need at least 31"),
         ({"lags": 29, "alpha": "auto"}, "1 windows are too few to choose alpha"),
         ({"validation": 20, "lags": 10, "alpha": "auto"}, "20 windows are too few"),
+        ({"lags": 15}, "15 windows to train on and the linear part has 16 weights"),
         ({"validation": 1.0}, "validation is 1.0; expected a share"),
         ({"validation": True}, "validation is True"),
         ({"missing": "drop"}, "missing is 'drop'"),

@@ -148,7 +148,7 @@ class RegimesDisplay:
     >>> y = [0.1]
     >>> for _ in range(59):
     ...     y.append(1 - 1.9 * abs(y[-1]))
-    >>> model = ConvexForecaster(lags=1, alpha=1e-5).fit(y)
+    >>> model = ConvexForecaster("relu", lags=1, alpha=1e-5).fit(y)
     >>> RegimesDisplay.from_estimator(model, y).regimes.counts.sum()
     np.int64(59)
     """

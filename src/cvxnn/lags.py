@@ -61,6 +61,24 @@ class Series:
         width = lags + ahead
         return np.asarray(seen[width:] - seen[:-width] == width)[:rows]
 
+    def until(self, end: int) -> "Series":
+        """Return the steps before `end`."""
+        return Series(self.values[:end], self.exog[:end], self.there[:end])
+
+    def require(self, lags: int, ahead: int) -> None:
+        """Raise ValueError where no window can be used."""
+        n, width = len(self.values), lags + ahead
+        if n < width:
+            raise ValueError(
+                f"the series has {n} steps; lags={lags} and {ahead} steps ahead need at least "
+                f"{width}: use fewer lags or a shorter horizon, or pass more steps"
+            )
+        if not self.whole(lags, ahead).any():
+            raise ValueError(
+                f"no {width} steps in a row are without missing values; use fewer lags or fill in "
+                "values"
+            )
+
     def rows(self, lags: int, ahead: int) -> int:
         """Return how many windows are followed by `ahead` steps."""
         return len(self.values) - lags - ahead + 1
