@@ -28,8 +28,8 @@ train, test = y[:400], y[400 - 2 :]
 # %%
 # Persistence and the best linear autoregression say how hard the series is. Validation would take
 # a smaller alpha (`alpha="auto"`): more neurons, that bend where the noise does. Here few are to be
-# read. The bound over all networks is what a second of proof gives; the estimate beside it says that
-# a wide search found no better neuron.
+# read. The bound over all networks is what a second of proof gives; the estimate says that a wide
+# search found no better neuron.
 
 model = ConvexForecaster("relu", lags=2, alpha=1e-3, random_state=0).fit(train)
 print(model.certificate_.summary())
