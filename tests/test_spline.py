@@ -142,3 +142,12 @@ def test_what_is_refused() -> None:
     model = ConvexSpline().fit([[1.0], [2.0]], [1.0, 2.0])
     with pytest.raises(UnsupportedError, match="cannot hold ConvexSpline"):
         save(model, "nowhere")
+
+
+@pytest.mark.parametrize("alpha", [1.0, 1e-2, 1e-3])
+def test_targets_far_from_zero_are_proved_as_well(alpha: float) -> None:
+    t = np.arange(468) / 12.0
+    y = 340 + 1.4 * t + 3 * np.sin(2 * np.pi * t) + 0.01 * t**2
+    model = ConvexSpline(alpha=alpha).fit(t[:, None], y)
+    assert model.certificate_.relative_gap < 1e-8
+    assert len(model.knots_) < 250

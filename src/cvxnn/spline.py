@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from cvxnn.architectures import ReLU
+from cvxnn.architectures import ReLU, evaluate
 from cvxnn.certificate import Certificate, Evidence, Exactness, Scope
 from cvxnn.everywhere.splines import Places
 from cvxnn.functions import Mean, Squared, mean_loss
@@ -46,7 +46,8 @@ class ConvexSpline(RegressorMixin, BaseEstimator):
     network_ : ReLUNetwork
         Its `weight_decay()` counts hidden biases; `decay_` does not.
     knots_ : array (k,)
-        Where the spline bends, sorted.
+        Where the spline bends, sorted. Splines of more than 400 knots are an interior point's
+        answer as it is, proved alike, in which knots may bend by next to nothing.
     decay_ : float
         sum_j |w_j| |a_j|, what alpha multiplies.
     certificate_ : Certificate
@@ -87,17 +88,17 @@ class ConvexSpline(RegressorMixin, BaseEstimator):
         loss = mean_loss(Squared(), y[kept, None], given[kept])
         data = Places.of(x[kept], loss, float(self.alpha), bool(self.skip))
         self.fingerprint_ = fingerprint(X, y[:, None], given)
-        spline = data.optimum()
+        spline, proof = data.optimum()
         self.network_, self.decay_ = data.network(spline), data.penalty(spline)
         self.knots_ = data.knots[1:-1][spline.kinks != 0] if len(data.knots) > 2 else np.zeros(0)
         dual = np.zeros((len(x), 1))
-        dual[kept] = -loss.gradient(self.network_(x[kept, None]))
+        dual[kept] = proof
         self.dual_ = dual
         self.alpha_max_ = data.gauge(-loss.gradient(data.null())) * data.alpha
-        upper = loss.value(self.network_(x[kept, None])) + float(self.alpha) * self.decay_
+        upper = loss.value(evaluate(self.network_, X[kept])) + float(self.alpha) * self.decay_
         self.certificate_ = Certificate(
             upper=upper,
-            lower=data.bound(dual[kept]),
+            lower=data.bound(proof),
             scope=Scope.ALL_NETWORKS,
             exactness=Exactness.EXACT,
             bound="closed form",
@@ -116,7 +117,7 @@ class ConvexSpline(RegressorMixin, BaseEstimator):
         """Return the spline at samples (n, 1), (n,)."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)
-        return np.asarray(self.network_(X)[:, 0])
+        return np.asarray(evaluate(self.network_, X)[:, 0])
 
     def evidence(self, X: Any, y: Any, sample_weight: Any = None) -> Evidence:
         """Return what `verify` checks: the claim, and what these data say about it."""
@@ -128,7 +129,7 @@ class ConvexSpline(RegressorMixin, BaseEstimator):
         data = Places.of(x[kept], loss, float(self.alpha), bool(self.skip))
         other = fingerprint(X, y[:, None], given) != self.fingerprint_
         sizes = np.abs(self.network_.weights_in[:, 0] * self.network_.weights_out[:, 0])
-        outputs = self.network_(x[kept, None])
+        outputs = evaluate(self.network_, X[kept])
         return Evidence(
             claim=self.certificate_,
             program=self._program(X[kept], loss),

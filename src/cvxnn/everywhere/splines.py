@@ -16,6 +16,8 @@ _SAFETY = 1e-12
 """Relative slack of the lower bound against rounding."""
 _SHARES = (1.0, 1e-3, 1e-5, 1e-7)
 """Kinks up to a share of the largest are left out, whichever is best; 1: all of them."""
+_EQUAL = 1e-9
+"""Relative difference of objectives that counts as none."""
 _MOST = 400
 """Kinks up to which the answer is computed to the last digits."""
 
@@ -63,11 +65,16 @@ class Places(NamedTuple):
         hinges = np.maximum(self.knots[:, None] - self.knots[1:-1][kinks][None], 0.0)
         return np.concatenate([np.ones((len(steps), 1)), steps[:, None], hinges], axis=1)
 
+    def outputs(self, spline: Spline) -> Floats:
+        """Return the spline on the samples, (n, 1)."""
+        slopes = spline.slope + np.concatenate([[0.0], np.cumsum(spline.kinks)])
+        rise = np.cumsum(slopes[: len(self.knots) - 1] * np.diff(self.knots))
+        fit = spline.level + np.concatenate([[0.0], rise])
+        return np.asarray(fit[self.place, None])
+
     def objective(self, spline: Spline) -> float:
         """Return mean loss + alpha * penalty."""
-        (on,) = np.nonzero(spline.kinks)
-        fit = self.basis(on) @ np.array([spline.level, spline.slope, *spline.kinks[on]])
-        return self.loss.value(fit[self.place, None]) + self.alpha * self.penalty(spline)
+        return self.loss.value(self.outputs(spline)) + self.alpha * self.penalty(spline)
 
     def summed(self) -> tuple[Floats, Floats]:
         """Return the weights and the mean targets of the knots, (m,)."""
@@ -84,10 +91,19 @@ class Places(NamedTuple):
         found = np.linalg.lstsq(root * columns, root * self.loss.target, rcond=None)[0]
         return np.asarray(columns @ found)
 
-    def optimum(self) -> Spline:
-        """Return the best spline: an interior point, and the systems of the kinks that it has."""
+    def optimum(self) -> tuple[Spline, Floats]:
+        """Return the best spline and the best dual point (n, 1) that were found.
+
+        They come from an interior point, and from the systems of the kinks that it has.
+        """
         rough = self._interior()
-        return min((rough, *self._exact(rough)), key=self.objective)
+        found = [rough, *self._exact(rough)]
+        values = np.array([self.objective(spline) for spline in found])
+        good = np.flatnonzero(values <= values.min() * (1 + _EQUAL))
+        # an interior point has no zeros: of equals the one with the fewest kinks
+        best = min(good, key=lambda k: (np.count_nonzero(found[k].kinks), values[k]))
+        duals = [-self.loss.gradient(self.outputs(spline)) for spline in found]
+        return found[best], max(duals, key=self.bound)
 
     def _interior(self) -> Spline:
         """Solve for values, slopes and kinks on the knots, in units of the data, with Clarabel."""
