@@ -7,14 +7,18 @@ if TYPE_CHECKING:
     from cvxnn.architectures import GatedNetwork, GatedReLU, ReLU, ReLUNetwork
     from cvxnn.assess import certify_network
     from cvxnn.certificate import Certificate, Exactness, Scope, Verification, verify
+    from cvxnn.density import ConvexDensity
     from cvxnn.encoding import ColumnEncoder
     from cvxnn.estimators import ConvexClassifier, ConvexRegressor
     from cvxnn.estimators_cv import ConvexClassifierCV, ConvexRegressorCV
     from cvxnn.files import load, save
+    from cvxnn.forecaster import ConvexForecaster
     from cvxnn.gates import enumerate_patterns
     from cvxnn.landscape import from_sklearn, from_torch, polish, stationarity
     from cvxnn.optima import OptimalSet, optimal_set
+    from cvxnn.regimes import Regimes
     from cvxnn.solve import Solution, Status
+    from cvxnn.spline import ConvexSpline
 
 __version__ = "0.1.0"
 
@@ -23,14 +27,18 @@ __all__ = [
     "ColumnEncoder",
     "ConvexClassifier",
     "ConvexClassifierCV",
+    "ConvexDensity",
+    "ConvexForecaster",
     "ConvexRegressor",
     "ConvexRegressorCV",
+    "ConvexSpline",
     "Exactness",
     "GatedNetwork",
     "GatedReLU",
     "OptimalSet",
     "ReLU",
     "ReLUNetwork",
+    "Regimes",
     "Scope",
     "Solution",
     "Status",
@@ -51,14 +59,18 @@ _NAMES = {
     "architectures": ("GatedNetwork", "GatedReLU", "ReLU", "ReLUNetwork"),
     "assess": ("certify_network",),
     "certificate": ("Certificate", "Exactness", "Scope", "Verification", "verify"),
+    "density": ("ConvexDensity",),
     "encoding": ("ColumnEncoder",),
     "estimators": ("ConvexClassifier", "ConvexRegressor"),
     "estimators_cv": ("ConvexClassifierCV", "ConvexRegressorCV"),
     "files": ("load", "save"),
+    "forecaster": ("ConvexForecaster",),
     "gates": ("enumerate_patterns",),
     "landscape": ("from_sklearn", "from_torch", "polish", "stationarity"),
     "optima": ("OptimalSet", "optimal_set"),
+    "regimes": ("Regimes",),
     "solve": ("Solution", "Status"),
+    "spline": ("ConvexSpline",),
 }
 _HOMES = {name: f"cvxnn.{home}" for home, names in _NAMES.items() for name in names}
 

@@ -238,8 +238,7 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         words = {"intercept": self.fit_intercept, "skip": skip}
         if training.grows(architecture, self._choice(architecture, target.shape[1])):
             problem = training.open_problem_of(architecture, X, target, weights, loss, **words)
-            solver = training.grower(self.solver, seed, self.tol)
-            return problem, solver, "neurons are added where they help"
+            return problem, *training.open_solver(problem, self.solver, seed, self.tol)
         gates, scope = self._gates(architecture, X, seed)
         given = training.problem_of(
             architecture, X, target, weights, loss, gates, scope=scope, **words

@@ -20,6 +20,7 @@ from cvxnn.architectures import (
 )
 from cvxnn.arrays import Array, like, namespace, to_numpy
 from cvxnn.certificate import Certificate, Scope
+from cvxnn.everywhere.closed import ClosedForm
 from cvxnn.everywhere.grow import Grow
 from cvxnn.everywhere.open import OpenProblem, open_problem
 from cvxnn.everywhere.sketch import Sketch
@@ -218,6 +219,18 @@ def grower(choice: str | Solver, seed: int, tol: float) -> Solver:
     if not isinstance(choice, str):
         return choice
     return Grow(seed=seed) if tol < _ROUGH else replace(_LIGHT, tol=tol, seed=seed)
+
+
+def open_solver(
+    problem: OpenProblem, choice: str | Solver, seed: int, tol: float
+) -> tuple[Solver, str]:
+    """Return the solver of an open problem, and why it is this one.
+
+    "auto" is the closed form where the data have one; else as `grower`.
+    """
+    if choice == "auto" and ClosedForm().why_not(working := problem.working()) is None:
+        return ClosedForm(), ClosedForm().reason(working)
+    return grower(choice, seed, tol), "neurons are added where they help"
 
 
 def roughly(solver: Solver, *, kept: bool) -> Solver:

@@ -7,13 +7,16 @@ from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
 
 from cvxnn.certificate import Certificate, Exactness, Scope
+from cvxnn.density import ConvexDensity, sum_of
 from cvxnn.encoding import ColumnEncoder
-from cvxnn.estimators import ConvexClassifier
+from cvxnn.estimators import ConvexClassifier, ConvexRegressor
 from cvxnn.everywhere.bound import Proof
 from cvxnn.everywhere.relaxed import Moments
 from cvxnn.everywhere.trees import Tree
 from cvxnn.files.pack import BOUNDS, KINDS, OBJECTS, SCALES, Json
 from cvxnn.files.sealed import Arrays
+from cvxnn.forecaster import ConvexForecaster
+from cvxnn.lags import Scale
 from cvxnn.program import Iterate
 from cvxnn.solve import Solution, Status
 
@@ -53,6 +56,8 @@ def unpacked(step: Json, prefix: str, arrays: Arrays) -> Any:
     own = {name.removeprefix(prefix): x for name, x in arrays.items() if name.startswith(prefix)}
     unpack = _UNPACKS.get(kind, _estimator)
     fitted = unpack(kind, step, own)
+    if kind is ConvexForecaster:
+        return fitted
     fitted.n_features_in_ = _whole(step, "features")
     names = step["feature_names"]
     if names is not None:
@@ -99,7 +104,67 @@ def _encoder(kind: Any, step: Json, own: Arrays) -> Any:
     return encoder
 
 
-_UNPACKS = {StandardScaler: _scaler, ColumnEncoder: _encoder}
+def _forecaster(kind: Any, step: Json, own: Arrays) -> Any:
+    regressor = _part(step["parts"][0], "0.", own, ConvexRegressor)
+    model = kind(**_params(kind, step["params"], regressor.generators_))
+    model._check_options()
+    held = {name: own[name] for name in ("tail", "exog_mean", "exog_deviation")}
+    for name, array in held.items():
+        if array.dtype != np.float64 or array.ndim != 1 or np.isinf(array).any():
+            raise ValueError(f"{name} is {array.dtype} {array.shape}; expected float64 (n,)")
+    q, names = len(held["exog_mean"]), step["exog_names"]
+    model.scale_ = Scale(
+        mean=_number(step, "mean"),
+        deviation=_number(step, "deviation"),
+        exog_mean=held["exog_mean"],
+        exog_deviation=held["exog_deviation"],
+    )
+    whole = model.scale_.deviation > 0 and (held["exog_deviation"] > 0).all()
+    width, outputs = model.lags + model.horizon * q, regressor.dual_.shape[1]
+    fits = (len(held["exog_deviation"]), len(held["tail"])) == (q, model.lags)
+    if not whole or not fits or (regressor.n_features_in_, outputs) != (width, model.horizon):
+        raise ValueError("its network, lags, horizon and columns do not fit together")
+    if names is not None and (len(names) != q or not all(isinstance(n, str) for n in names)):
+        raise ValueError(f"there are {len(names)} names for {q} columns")
+    model.tail_, model.exog_names_ = held["tail"], names
+    model._adopt(regressor)
+    return model
+
+
+def _density(kind: Any, step: Json, own: Arrays) -> Any:
+    parts = [
+        None if part is None else _part(part, f"{i}.", own, ConvexClassifier)
+        for i, part in enumerate(step["parts"])
+    ]
+    networks = [part for part in parts if part is not None]
+    model = kind(**_params(kind, step["params"], networks[0].generators_))
+    model.conditionals_, model.rates_ = parts, own["rates"]
+    widths = [len(range(*model._before(i).indices(len(parts)))) for i in range(len(parts))]
+    if any(
+        part is not None and (part.n_features_in_ != width or part.classes_.tolist() != [0, 1])
+        for part, width in zip(parts, widths, strict=True)
+    ):
+        raise ValueError("its networks are not those of binary coordinates in a row")
+    rates = own["rates"]
+    if rates.shape != (len(parts),) or not ((rates > 0) & (rates < 1)).all():
+        raise ValueError("its rates are not one probability for every coordinate")
+    model.certificate_ = sum_of([part.certificate_ for part in networks])
+    return model
+
+
+def _part(step: Json, prefix: str, own: Arrays, kind: Any) -> Any:
+    """Return a fitted estimator inside another."""
+    if not issubclass(KINDS[step["kind"]], kind):
+        raise ValueError(f"it holds a {step['kind']} inside; expected a {kind.__name__}")
+    return unpacked(step, prefix, own)
+
+
+_UNPACKS = {
+    StandardScaler: _scaler,
+    ColumnEncoder: _encoder,
+    ConvexForecaster: _forecaster,
+    ConvexDensity: _density,
+}
 
 
 def _estimator(kind: Any, step: Json, own: Arrays) -> Any:
