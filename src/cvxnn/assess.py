@@ -72,7 +72,7 @@ def certify_network(
     target = target[:, None] if target.ndim == 1 else target
     weights, keep = positive_weights(sample_weight, len(target))
     given: Any = X.tocsr() if is_sparse(X) else np.asarray(X)
-    rows = held(given, architecture.name == "gated" and not skip)[keep]
+    rows = held(given, architecture.streams and not skip)[keep]
     sample_loss: SampleLoss = named("loss", loss, LOSSES, LOSSES)
     data = (rows, target[keep], weights[keep], sample_loss)
     words: dict[str, Any] = {"intercept": fit_intercept, "skip": skip}
@@ -103,10 +103,10 @@ def _among_all(
     proof_time: float,
     words: dict[str, Any],
 ) -> Certificate:
-    if architecture.name != "relu":
+    if not architecture.grows:
         raise UnsupportedError(
             f"gates='all' speaks of ReLU networks and this one is {architecture.name}; pass "
-            "gates='own'"
+            "gates='own' or 'enumerate'"
         )
     problem = open_problem_of(architecture, *data, **words).at(alpha)
     training, upper = problem.working(), problem.objective(network)

@@ -1,7 +1,8 @@
 """What every architecture gives, and how its pieces become one program."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -16,7 +17,7 @@ from cvxnn.certificate import (
     resolution,
 )
 from cvxnn.functions import Mean, Penalty, mean_loss
-from cvxnn.gates import Gates, distinct
+from cvxnn.gates import Gates, Source
 from cvxnn.linalg import orthonormal_columns
 from cvxnn.maps import Gated, GatedStream, Lift, row_blocks
 from cvxnn.program import Constraint, Iterate, Program
@@ -79,6 +80,17 @@ class Sizes(NamedTuple):
     """In one point of its cones."""
 
 
+AXES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "weights_in": ("neurons", "width"),
+        "weights_out": ("neurons", "outputs"),
+        "intercept": ("outputs",),
+        "skip": ("features", "outputs"),
+    }
+)
+"""The axes of what the networks of two layers have in common; width counts the bias."""
+
+
 class Architecture(Protocol):
     """A recipe from data and gates to a program, and from its solution to a network and back."""
 
@@ -89,6 +101,25 @@ class Architecture(Protocol):
     @property
     def exactness(self) -> Exactness:
         """How the program stands to the network."""
+
+    @property
+    def source(self) -> Source:
+        """Where its gates come from."""
+
+    @property
+    def grows(self) -> bool:
+        """Whether it is trained over all networks by adding neurons, where the loss is smooth."""
+
+    @property
+    def streams(self) -> bool:
+        """Whether row blocks of the data will do for training on given gates."""
+
+    @property
+    def axes(self) -> Mapping[str, tuple[str, ...]]:
+        """Axes of its network's parameters, by name; axes of one name have one length."""
+
+    def scope(self, *, every: bool, outputs: int) -> Scope:
+        """Return what a bound over given gates speaks of; `every`: they are all patterns."""
 
     def features(self, X: Array) -> Array:
         """Return what the neurons see, (n, d) or (n, d + 1)."""
@@ -191,7 +222,9 @@ class Problem:
         return assemble(
             self.architecture,
             X,
-            distinct(Gates(self.gates.generators, self.gates.masks[:, host])),
+            self.architecture.source.useful(
+                Gates(self.gates.generators, self.gates.masks[:, host])
+            ),
             mean_loss(loss.loss, xp.take(loss.target, index, axis=0), weights),
             self.alpha,
             free=free_columns(X, intercept=self.free.intercept, skip=self.free.skip),

@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
-from cvxnn.architectures.base import Sizes, gated_map, mean_of, with_bias
+from cvxnn.architectures.base import AXES, Sizes, gated_map, mean_of, with_bias
 from cvxnn.arrays import Array, like, namespace, to_numpy
-from cvxnn.certificate import Exactness
+from cvxnn.certificate import Exactness, Scope
 from cvxnn.functions import GroupNorm, Nuclear, Penalty
-from cvxnn.gates import Gates
+from cvxnn.gates import Gates, HalfSpaces
 from cvxnn.maps import Gated, GatedStream
 
 
@@ -94,6 +95,14 @@ class GatedReLU:
 
     name = "gated"
     exactness = Exactness.GATED
+    source = HalfSpaces()
+    grows = False
+    streams = True
+    axes = MappingProxyType({"gates": ("neurons", "width"), **AXES})
+
+    def scope(self, *, every: bool, outputs: int) -> Scope:
+        """Return that of the gates: they are a part of the network."""
+        return Scope.GIVEN_GATES
 
     def features(self, X: Array) -> Array:
         """Return the data, with a column of ones for the bias."""

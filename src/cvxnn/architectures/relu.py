@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cvxnn.architectures.base import Sizes, mask_columns, mean_of, split, with_bias
+from cvxnn.architectures.base import AXES, Sizes, mask_columns, mean_of, split, with_bias
 from cvxnn.arrays import Array, like, namespace, to_numpy
-from cvxnn.certificate import Exactness
+from cvxnn.certificate import Exactness, Scope
 from cvxnn.functions import ColumnNorm, GroupNorm, Nonnegative, Penalty
-from cvxnn.gates import Gates
+from cvxnn.gates import Gates, HalfSpaces
 from cvxnn.maps import ConeRows, Gated, Signed
 from cvxnn.program import Constraint
 
@@ -93,6 +93,16 @@ class ReLU:
 
     name = "relu"
     exactness = Exactness.EXACT
+    source = HalfSpaces()
+    grows = True
+    streams = False
+    axes = AXES
+
+    def scope(self, *, every: bool, outputs: int) -> Scope:
+        """Return all networks for all patterns and one output."""
+        if outputs > 1:
+            return Scope.SEPARATE_OUTPUTS
+        return Scope.ALL_NETWORKS if every else Scope.GIVEN_GATES
 
     def features(self, X: Array) -> Array:
         """Return the data, with a column of ones for the bias."""

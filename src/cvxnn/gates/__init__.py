@@ -3,10 +3,13 @@
 from cvxnn.gates.base import Gates, distinct, masks_of
 from cvxnn.gates.enumerate import cover_count, enumerate_patterns
 from cvxnn.gates.sample import gaussian
+from cvxnn.gates.source import HalfSpaces, Source
 from cvxnn.gates.trained import from_generators, from_weights
 
 __all__ = [
     "Gates",
+    "HalfSpaces",
+    "Source",
     "cover_count",
     "distinct",
     "enumerate_patterns",
