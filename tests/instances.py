@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cvxnn.architectures import Architecture, GatedReLU, ReLU, Threshold
 from cvxnn.arrays import Array
 from cvxnn.functions import (
     L1,
@@ -30,6 +31,15 @@ from cvxnn.functions import (
 
 Cast = Callable[[np.ndarray], Array]
 """Brings a NumPy array into the library and dtype under test."""
+
+# architectures
+
+ARCHITECTURES: tuple[Architecture, ...] = (
+    GatedReLU(),
+    ReLU(),
+    Threshold(),
+    Threshold(sign=True),
+)
 
 # functions
 

@@ -4,7 +4,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cvxnn.architectures import GatedNetwork, GatedReLU, ReLU, ReLUNetwork
+    from cvxnn.architectures import (
+        GatedNetwork,
+        GatedReLU,
+        ReLU,
+        ReLUNetwork,
+        Threshold,
+        ThresholdNetwork,
+    )
     from cvxnn.assess import certify_network
     from cvxnn.certificate import Certificate, Exactness, Scope, Verification, verify
     from cvxnn.encoding import ColumnEncoder
@@ -34,6 +41,8 @@ __all__ = [
     "Scope",
     "Solution",
     "Status",
+    "Threshold",
+    "ThresholdNetwork",
     "Verification",
     "certify_network",
     "enumerate_patterns",
@@ -48,7 +57,14 @@ __all__ = [
 ]
 
 _NAMES = {
-    "architectures": ("GatedNetwork", "GatedReLU", "ReLU", "ReLUNetwork"),
+    "architectures": (
+        "GatedNetwork",
+        "GatedReLU",
+        "ReLU",
+        "ReLUNetwork",
+        "Threshold",
+        "ThresholdNetwork",
+    ),
     "assess": ("certify_network",),
     "certificate": ("Certificate", "Exactness", "Scope", "Verification", "verify"),
     "encoding": ("ColumnEncoder",),

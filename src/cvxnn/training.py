@@ -363,4 +363,5 @@ def complete(architecture: Architecture, gates: Gates, features: Array) -> bool:
         every = architecture.source.every(features)
     except ValueError:  # there are more than can be listed, let alone held by a model
         return False
-    return bool(np.isin(pattern_keys(every.masks), pattern_keys(gates.masks)).all())
+    needed, given = (architecture.source.canonical(each.masks) for each in (every, gates))
+    return bool(np.isin(pattern_keys(needed), pattern_keys(given)).all())

@@ -6,10 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from tests.conftest import Backend
+from tests.instances import ARCHITECTURES
 from tests.planted import is_usable, plant
 from tests.solvers.problems import LOSSES, MARGIN, REGRESSION, strength
 
-from cvxnn.architectures import Architecture, GatedReLU, Problem, ReLU
+from cvxnn.architectures import Architecture, Problem, ReLU
 from cvxnn.arrays import to_numpy
 from cvxnn.certificate import Scope
 from cvxnn.errors import UnsupportedError
@@ -27,7 +28,6 @@ from cvxnn.solvers import ADMM, FISTA, Reference, WorkingSet
 from cvxnn.training import problem_of
 
 OURS: tuple[Solver, ...] = (FISTA(), ADMM(), WorkingSet())
-ARCHITECTURES: tuple[Architecture, ...] = (GatedReLU(), ReLU())
 
 named = {"ids": lambda one: one.name}
 
@@ -55,7 +55,7 @@ def training_problem(
         backend.asarray(y),
         rng.uniform(0.5, 2.0, len(y)),
         loss,
-        gaussian(architecture.features(X), 5, rng),
+        architecture.source.draw(architecture.features(X), 5, rng),
         scope=Scope.GIVEN_GATES,
         intercept=outputs != 2,
         skip=outputs == 3,

@@ -12,8 +12,12 @@ from cvxnn.architectures.base import (
 )
 from cvxnn.architectures.gated import GatedNetwork, GatedReLU
 from cvxnn.architectures.relu import ReLU, ReLUNetwork
+from cvxnn.architectures.threshold import Threshold, ThresholdNetwork
 
-BY_NAME: dict[str, Architecture] = {"relu": ReLU(), "gated": GatedReLU()}
+BY_NAME: dict[str, Architecture] = {
+    architecture.name: architecture
+    for architecture in (ReLU(), GatedReLU(), Threshold(), Threshold(sign=True))
+}
 """The architectures that users may call by name, with default options."""
 
 __all__ = [
@@ -26,6 +30,8 @@ __all__ = [
     "Problem",
     "ReLU",
     "ReLUNetwork",
+    "Threshold",
+    "ThresholdNetwork",
     "assemble",
     "by_rows",
     "evaluate",

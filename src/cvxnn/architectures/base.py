@@ -53,6 +53,10 @@ class Network(Protocol):
         """(d, c), zeros when it was not fitted."""
 
     @property
+    def lengths(self) -> Array:
+        """(m,): what weight decay counts of each neuron's first layer, on the host."""
+
+    @property
     def n_neurons(self) -> int:
         """m."""
 

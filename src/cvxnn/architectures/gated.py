@@ -49,6 +49,11 @@ class GatedNetwork:
         return self.gates
 
     @property
+    def lengths(self) -> Array:
+        """What weight decay counts of each neuron's first layer, |u_j|, (m,)."""
+        return np.linalg.norm(to_numpy(self.weights_in), axis=1)
+
+    @property
     def n_neurons(self) -> int:
         """Number of neurons, m."""
         return int(self.weights_in.shape[0])
@@ -70,9 +75,7 @@ class GatedNetwork:
 
     def weight_decay(self) -> float:
         """Return sum_j |u_j| |a_j|."""
-        weights_in, weights_out = to_numpy(self.weights_in), to_numpy(self.weights_out)
-        norms = np.linalg.norm(weights_in, axis=1) * np.linalg.norm(weights_out, axis=1)
-        return float(norms.sum())
+        return float((self.lengths * np.linalg.norm(to_numpy(self.weights_out), axis=1)).sum())
 
     def parameters(self) -> dict[str, Array]:
         """Return every array by name."""

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from cvxnn.arrays import Array
-from cvxnn.gates.base import Gates, distinct
+from cvxnn.gates.base import Gates, Masks, distinct
 from cvxnn.gates.enumerate import enumerate_patterns
 from cvxnn.gates.sample import gaussian
 from cvxnn.gates.trained import from_generators
@@ -26,6 +26,9 @@ class Source(Protocol):
 
     def useful(self, gates: Gates) -> Gates:
         """Return those of different patterns; all of them if none does anything."""
+
+    def canonical(self, masks: Masks) -> Masks:
+        """Return masks (p, n) that are equal where two patterns are as good as one."""
 
 
 @dataclass(frozen=True)
@@ -52,3 +55,7 @@ class HalfSpaces:
         """Return the distinct gates that are open somewhere; all of them if none is."""
         kept = distinct(gates)
         return kept if len(kept) else gates
+
+    def canonical(self, masks: Masks) -> Masks:
+        """Return the masks themselves."""
+        return masks
