@@ -1,11 +1,12 @@
 """What the laws are tested on: one list per protocol."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import fields, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from cvxnn.architectures import Architecture, GatedReLU, ReLU, Threshold
+from cvxnn.architectures import Architecture, BatchNorm, GatedReLU, ReLU, Threshold
 from cvxnn.arrays import Array
 from cvxnn.functions import (
     L1,
@@ -34,9 +35,17 @@ Cast = Callable[[np.ndarray], Array]
 
 # architectures
 
+
+def with_bias(architecture: Any, bias: bool) -> Any:
+    """Return the architecture with or without a hidden bias, where that is an option."""
+    known = any(field.name == "bias" for field in fields(architecture))
+    return replace(architecture, bias=bias) if known else architecture
+
+
 ARCHITECTURES: tuple[Architecture, ...] = (
     GatedReLU(),
     ReLU(),
+    BatchNorm(),
     Threshold(),
     Threshold(sign=True),
 )

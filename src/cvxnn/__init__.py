@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cvxnn.architectures import (
+        BatchNorm,
+        BatchNormNetwork,
         GatedNetwork,
         GatedReLU,
         ReLU,
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "BatchNorm",
+    "BatchNormNetwork",
     "Certificate",
     "ColumnEncoder",
     "ConvexClassifier",
@@ -58,6 +62,8 @@ __all__ = [
 
 _NAMES = {
     "architectures": (
+        "BatchNorm",
+        "BatchNormNetwork",
         "GatedNetwork",
         "GatedReLU",
         "ReLU",

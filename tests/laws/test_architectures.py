@@ -1,14 +1,13 @@
 """The laws of an architecture: its network and its program are two views of one thing."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from tests.instances import ARCHITECTURES
+from tests.instances import ARCHITECTURES, with_bias
 from tests.solvers.problems import LOSSES, REGRESSION, Sizes, draw
 
 from cvxnn.architectures import (
@@ -41,7 +40,7 @@ every_loss = pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
 
 def drawn(architecture: Any, loss: SampleLoss, seed: int) -> Problem:
     seeds = [seed, LOSSES.index(loss)]
-    return draw(seeds, replace(architecture, bias=seed % 2 == 0), loss, SIZES).problem
+    return draw(seeds, with_bias(architecture, seed % 2 == 0), loss, SIZES).problem
 
 
 def some_point(problem: Problem, seed: int) -> Iterate:
@@ -82,9 +81,11 @@ def test_masks_match_generators(architecture: Architecture, seed: int) -> None:
 @every
 def test_the_bias_is_a_last_column_of_ones(architecture: Any) -> None:
     X = np.arange(6.0).reshape(3, 2)
-    np.testing.assert_array_equal(replace(architecture, bias=True).features(X)[:, :2], X)
-    np.testing.assert_array_equal(replace(architecture, bias=True).features(X)[:, 2], 1.0)
-    assert replace(architecture, bias=False).features(X) is X
+    features = with_bias(architecture, True).features(X)
+    np.testing.assert_array_equal(features[:, :2], X)
+    np.testing.assert_array_equal(features[:, 2], 1.0)
+    plain = with_bias(architecture, False)
+    assert plain == architecture or plain.features(X) is X
 
 
 # the network of a point

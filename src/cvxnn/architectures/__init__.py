@@ -10,19 +10,22 @@ from cvxnn.architectures.base import (
     evaluate,
     free_columns,
 )
+from cvxnn.architectures.batchnorm import BatchNorm, BatchNormNetwork
 from cvxnn.architectures.gated import GatedNetwork, GatedReLU
 from cvxnn.architectures.relu import ReLU, ReLUNetwork
 from cvxnn.architectures.threshold import Threshold, ThresholdNetwork
 
 BY_NAME: dict[str, Architecture] = {
     architecture.name: architecture
-    for architecture in (ReLU(), GatedReLU(), Threshold(), Threshold(sign=True))
+    for architecture in (ReLU(), GatedReLU(), BatchNorm(), Threshold(), Threshold(sign=True))
 }
 """The architectures that users may call by name, with default options."""
 
 __all__ = [
     "BY_NAME",
     "Architecture",
+    "BatchNorm",
+    "BatchNormNetwork",
     "Free",
     "GatedNetwork",
     "GatedReLU",

@@ -137,8 +137,13 @@ class Architecture(Protocol):
     def penalty(self, alpha: float, outputs: int) -> Penalty:
         """Return the penalty that weight decay becomes."""
 
-    def recover(self, gates: Gates, blocks: Array, intercept: Array, skip: Array) -> Network:
-        """Return the network of some blocks."""
+    def of(self, network: Any) -> "Architecture":
+        """Return the architecture with the options that this network shows."""
+
+    def recover(
+        self, gates: Gates, blocks: Array, intercept: Array, skip: Array, features: Array
+    ) -> Network:
+        """Return the network of some blocks; `features` are those of the training data."""
 
     def unlift(self, network: Any, gates: Gates, features: Array) -> Array:
         """Return blocks whose network computes the same; the inverse of `recover`."""
@@ -266,7 +271,9 @@ class Problem:
     def network(self, iterate: Iterate) -> Network:
         """Return the network of an iterate whose blocks are inside their cones."""
         skip, intercept = self.free.weights(iterate.free)
-        return self.architecture.recover(self.gates, double(iterate.blocks), intercept, skip)
+        features = self.architecture.features(self.X)
+        blocks = double(iterate.blocks)
+        return self.architecture.recover(self.gates, blocks, intercept, skip, features)
 
     def objective(self, network: Network) -> float:
         """Return mean loss + alpha * weight decay of a network, in float64 on these data."""

@@ -122,7 +122,13 @@ class GatedReLU:
         """Return the Euclidean norm per block, or the nuclear norm for several outputs."""
         return GroupNorm(alpha) if outputs == 1 else Nuclear(alpha)
 
-    def recover(self, gates: Gates, blocks: Array, intercept: Array, skip: Array) -> GatedNetwork:
+    def of(self, network: GatedNetwork) -> "GatedReLU":
+        """Return the architecture with or without a bias, as the network."""
+        return GatedReLU(bias=network.weights_in.shape[1] > network.skip.shape[0])
+
+    def recover(
+        self, gates: Gates, blocks: Array, intercept: Array, skip: Array, features: Array
+    ) -> GatedNetwork:
         """Return one neuron per nonzero singular value of each block, balanced."""
         host = to_numpy(blocks)
         left, values, right = np.linalg.svd(host, full_matrices=False)
@@ -165,6 +171,7 @@ class GatedReLU:
             sum(blocks[1:], blocks[0]) / len(networks),
             mean_of([network.intercept for network in networks]),
             mean_of([network.skip for network in networks]),
+            rules,
         )
 
     def sizes(self, n: int, d: int, p: int, outputs: int) -> Sizes:

@@ -125,7 +125,13 @@ class ReLU:
         """Return the Euclidean norm of every block and output."""
         return GroupNorm(alpha) if outputs == 1 else ColumnNorm(alpha)
 
-    def recover(self, gates: Gates, blocks: Array, intercept: Array, skip: Array) -> ReLUNetwork:
+    def of(self, network: ReLUNetwork) -> "ReLU":
+        """Return the architecture with or without a bias, as the network."""
+        return ReLU(bias=network.weights_in.shape[1] > network.skip.shape[0])
+
+    def recover(
+        self, gates: Gates, blocks: Array, intercept: Array, skip: Array, features: Array
+    ) -> ReLUNetwork:
         """Return one balanced neuron per nonzero block and output; parallel ones are merged."""
         host = to_numpy(blocks)
         signs = np.repeat([1.0, -1.0], len(gates))

@@ -173,8 +173,12 @@ class Threshold:
         """Return the Euclidean norm of every pattern's row, |z_i| for one output."""
         return GroupNorm(alpha)
 
+    def of(self, network: ThresholdNetwork) -> "Threshold":
+        """Return the architecture with or without a bias, and of the steps, of the network."""
+        return Threshold(network.weights_in.shape[1] > network.skip.shape[0], network.sign)
+
     def recover(
-        self, gates: Gates, blocks: Array, intercept: Array, skip: Array
+        self, gates: Gates, blocks: Array, intercept: Array, skip: Array, features: Array
     ) -> ThresholdNetwork:
         """Return one balanced neuron per nonzero block, with the generator of its gate."""
         rows = to_numpy(blocks)[:, 0, :]
@@ -235,6 +239,7 @@ class Threshold:
             blocks,
             mean_of([network.intercept for network in networks]),
             mean_of([network.skip for network in networks]),
+            rules,
         )
 
     def sizes(self, n: int, d: int, p: int, outputs: int) -> Sizes:
