@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cvxnn.architectures import Architecture, BatchNorm, GatedReLU, ReLU, Threshold
+from cvxnn.architectures import Architecture, BatchNorm, BatchNormAfter, GatedReLU, ReLU, Threshold
 from cvxnn.arrays import Array
 from cvxnn.functions import (
     L1,
@@ -46,6 +46,7 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     GatedReLU(),
     ReLU(),
     BatchNorm(),
+    BatchNormAfter(),
     Threshold(),
     Threshold(sign=True),
 )

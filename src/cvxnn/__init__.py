@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cvxnn.architectures import (
         BatchNorm,
+        BatchNormAfter,
+        BatchNormAfterNetwork,
         BatchNormNetwork,
         GatedNetwork,
         GatedReLU,
@@ -29,6 +31,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BatchNorm",
+    "BatchNormAfter",
+    "BatchNormAfterNetwork",
     "BatchNormNetwork",
     "Certificate",
     "ColumnEncoder",
@@ -63,6 +67,8 @@ __all__ = [
 _NAMES = {
     "architectures": (
         "BatchNorm",
+        "BatchNormAfter",
+        "BatchNormAfterNetwork",
         "BatchNormNetwork",
         "GatedNetwork",
         "GatedReLU",

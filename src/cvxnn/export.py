@@ -17,7 +17,7 @@ def to_torch(model: Any) -> Any:
     """Return a fitted estimator's network, or a network, as a torch module in float64.
 
     ReLU networks become Linear, ReLU, Linear; batch-normalised ones have a `BatchNorm1d` with
-    eps = 1e-30 before the ReLU, threshold and sign networks a step without gradient. The module
+    eps = 1e-30 beside the ReLU, threshold and sign networks a step without gradient. The module
     is in evaluation mode and gives the outputs of the network, (n, c): classifiers their scores.
 
     Raises UnsupportedError where torch is not installed or the architecture has no such module.
@@ -92,6 +92,19 @@ def _relu(network: Any) -> Any:
 def _batchnorm(network: Any) -> Any:
     import torch
 
+    return torch.nn.Sequential(_first(network), _normal(network), torch.nn.ReLU())
+
+
+def _batchnorm_after(network: Any) -> Any:
+    import torch
+
+    return torch.nn.Sequential(_first(network), torch.nn.ReLU(), _normal(network))
+
+
+def _normal(network: Any) -> Any:
+    """Return the BatchNorm1d of a network's statistics, scales and shifts."""
+    import torch
+
     layer = torch.nn.BatchNorm1d(network.n_neurons, eps=_EPS, dtype=torch.float64)
     scale, shift = to_numpy(network.units)
     values = {
@@ -103,7 +116,7 @@ def _batchnorm(network: Any) -> Any:
     with torch.no_grad():
         for name, value in values.items():
             getattr(layer, name).copy_(torch.from_numpy(np.array(value, dtype=np.float64)))
-    return torch.nn.Sequential(_first(network), layer, torch.nn.ReLU())
+    return layer
 
 
 def _step(network: Any) -> Any:
@@ -131,6 +144,7 @@ def _step(network: Any) -> Any:
 _HIDDEN: dict[str, Callable[[Any], Any]] = {
     "relu": _relu,
     "batchnorm": _batchnorm,
+    "batchnorm_after": _batchnorm_after,
     "threshold": _step,
     "sign": _step,
 }

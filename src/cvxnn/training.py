@@ -98,7 +98,7 @@ def gates_of(
     features, source = architecture.features(X), architecture.source
     some = architecture.scope(every=False, outputs=1)
     if not isinstance(choice, str):
-        return source.useful(source.given(features, choice)), some
+        return source.useful(source.given(features, choice), features), some
     if choice not in GATES:
         raise ValueError(
             f"gates is {choice!r}; expected 'auto', 'grow', 'sample', 'enumerate' or an array of "

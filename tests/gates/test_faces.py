@@ -81,8 +81,9 @@ def test_opposite_patterns_are_one_for_sign_neurons() -> None:
     columns = {tuple((m == m[0]).tolist()) for m in whole.masks}
     assert len(half) == len(columns) == len(whole) // 2 + 1
     closed = Faces(both=True).given(np.ones((3, 1)), np.array([[-1.0]]))
-    assert len(Faces(both=True).useful(closed)) == 1
-    assert not Faces(both=True).useful(closed).masks.any()
+    kept = Faces(both=True).useful(closed, np.ones((3, 1)))
+    assert len(kept) == 1
+    assert not kept.masks.any()
 
 
 def test_too_many_flats_are_refused_before_the_search() -> None:

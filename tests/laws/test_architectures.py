@@ -22,7 +22,7 @@ from cvxnn.architectures import (
 )
 from cvxnn.certificate import Scope
 from cvxnn.functions import Logistic, SampleLoss, Squared, mean_loss
-from cvxnn.gates import HalfSpaces, distinct, enumerate_patterns, masks_of
+from cvxnn.gates import Faces, HalfSpaces, distinct, enumerate_patterns, masks_of
 from cvxnn.program import Iterate
 from cvxnn.projection import inside_cones
 from cvxnn.solve import Status, solve
@@ -73,7 +73,8 @@ def test_masks_match_generators(architecture: Architecture, seed: int) -> None:
     gates = source.every(features)
     again = source.given(features, gates.generators)
     np.testing.assert_array_equal(gates.masks, again.masks)
-    assert len(source.useful(again)) == len(gates)
+    if isinstance(source, HalfSpaces | Faces):
+        assert len(source.useful(again, features)) == len(gates)
     if isinstance(source, HalfSpaces):
         np.testing.assert_array_equal(gates.masks, masks_of(gates.generators, features))
 

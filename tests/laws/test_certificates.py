@@ -16,7 +16,7 @@ from tests.instances import ARCHITECTURES, with_bias
 from tests.solvers.problems import LOSSES, Drawn, Sizes, draw
 
 from cvxnn import Certificate, ConvexRegressor, Exactness, Scope
-from cvxnn.architectures import Architecture, BatchNorm, GatedReLU, ReLU, Threshold
+from cvxnn.architectures import Architecture, BatchNorm, BatchNormAfter, GatedReLU, ReLU, Threshold
 from cvxnn.certificate import certify, check, feasible_dual, resolution
 from cvxnn.functions import SampleLoss
 from cvxnn.program import Iterate
@@ -147,7 +147,17 @@ def test_the_dual_point_is_feasible(
             continue
         for u in cone_members(mask, X, rng):
             reach = np.maximum(X @ u, 0) @ v  # what a neuron of this cone gains, either sign
+            if isinstance(architecture, BatchNormAfter):
+                reach = normalised_reach(np.maximum(X @ u, 0), v)
             assert np.abs(reach).max() <= alpha + slack
+
+
+def normalised_reach(neuron: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """What a neuron that is normalised and shifted gains at most, per output."""
+    centred = neuron - neuron.mean()
+    size = np.linalg.norm(centred)
+    scaled = centred * len(neuron) ** 0.5 / size if size > 1e-6 else 0 * centred
+    return np.hypot(scaled @ v, v.sum(axis=0))
 
 
 def cone_members(mask: np.ndarray, X: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:

@@ -11,13 +11,21 @@ from cvxnn.architectures.base import (
     free_columns,
 )
 from cvxnn.architectures.batchnorm import BatchNorm, BatchNormNetwork
+from cvxnn.architectures.batchnorm_after import BatchNormAfter, BatchNormAfterNetwork
 from cvxnn.architectures.gated import GatedNetwork, GatedReLU
 from cvxnn.architectures.relu import ReLU, ReLUNetwork
 from cvxnn.architectures.threshold import Threshold, ThresholdNetwork
 
 BY_NAME: dict[str, Architecture] = {
     architecture.name: architecture
-    for architecture in (ReLU(), GatedReLU(), BatchNorm(), Threshold(), Threshold(sign=True))
+    for architecture in (
+        ReLU(),
+        GatedReLU(),
+        BatchNorm(),
+        BatchNormAfter(),
+        Threshold(),
+        Threshold(sign=True),
+    )
 }
 """The architectures that users may call by name, with default options."""
 
@@ -25,6 +33,8 @@ __all__ = [
     "BY_NAME",
     "Architecture",
     "BatchNorm",
+    "BatchNormAfter",
+    "BatchNormAfterNetwork",
     "BatchNormNetwork",
     "Free",
     "GatedNetwork",

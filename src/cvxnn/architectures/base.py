@@ -232,7 +232,8 @@ class Problem:
             self.architecture,
             X,
             self.architecture.source.useful(
-                Gates(self.gates.generators, self.gates.masks[:, host])
+                Gates(self.gates.generators, self.gates.masks[:, host]),
+                self.architecture.features(X),
             ),
             mean_loss(loss.loss, xp.take(loss.target, index, axis=0), weights),
             self.alpha,

@@ -152,20 +152,30 @@ class ReLU:
         """Return blocks in which every neuron lies in the closed cone of one of the gates."""
         weights_in, weights_out = to_numpy(network.weights_in), to_numpy(network.weights_out)
         blocks = np.zeros((2 * len(gates), features.shape[1], weights_out.shape[1]))
-        values = to_numpy(features).astype(float) @ weights_in.T
+        places = self.places(weights_in, gates, to_numpy(features).astype(float))
+        for u, a, gate in zip(weights_in, weights_out, places, strict=True):
+            blocks[gate] += np.outer(u, np.maximum(a, 0))
+            blocks[len(gates) + gate] += np.outer(u, np.maximum(-a, 0))
+        return like(blocks, features)
+
+    def places(self, weights: Array, gates: Gates, features: Array) -> list[int]:
+        """Return for every neuron (m, d) a gate in whose closed cone it lies, on the host.
+
+        Raises ValueError for a neuron without one.
+        """
+        values = features @ weights.T
         slack = 1e-9 * np.abs(values).max(axis=0, initial=0.0)
-        for j, (u, a) in enumerate(zip(weights_in, weights_out, strict=True)):
-            on, off = values[:, j] > slack[j], values[:, j] < -slack[j]
+        places = []
+        for j, (column, near) in enumerate(zip(values.T, slack, strict=True)):
+            on, off = column > near, column < -near
             holds = ~(on & ~gates.masks).any(axis=1) & ~(off & gates.masks).any(axis=1)
             if not holds.any():
                 raise ValueError(
                     f"the activation pattern of neuron {j} is not among the {len(gates)} gates "
                     "given; take the gates from the network, or enumerate them"
                 )
-            gate = int(holds.argmax())
-            blocks[gate] += np.outer(u, np.maximum(a, 0))
-            blocks[len(gates) + gate] += np.outer(u, np.maximum(-a, 0))
-        return like(blocks, features)
+            places.append(int(holds.argmax()))
+        return places
 
     def network(self, parameters: dict[str, Array]) -> ReLUNetwork:
         """Return the network with these arrays."""

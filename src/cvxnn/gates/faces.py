@@ -94,10 +94,11 @@ class Faces:
             Gates(
                 np.concatenate([cells.generators, border.generators]),
                 np.concatenate([cells.masks, border.masks]),
-            )
+            ),
+            features,
         )
 
-    def useful(self, gates: Gates) -> Gates:
+    def useful(self, gates: Gates, features: Array) -> Gates:
         """Return the distinct gates that are open somewhere; all of them if none is.
 
         Of opposite patterns `both` keeps one, and the closed gate if the open one is not there.

@@ -24,8 +24,8 @@ class Source(Protocol):
     def every(self, features: Array) -> Gates:
         """Return a gate for every pattern that a bound over all networks needs."""
 
-    def useful(self, gates: Gates) -> Gates:
-        """Return those of different patterns; all of them if none does anything."""
+    def useful(self, gates: Gates, features: Array) -> Gates:
+        """Return those of different patterns that do something on the features."""
 
     def canonical(self, masks: Masks) -> Masks:
         """Return masks (p, n) that are equal where two patterns are as good as one."""
@@ -49,9 +49,9 @@ class HalfSpaces:
 
     def every(self, features: Array) -> Gates:
         """Return the cells of the arrangement that are open on some sample."""
-        return self.useful(enumerate_patterns(features))
+        return self.useful(enumerate_patterns(features), features)
 
-    def useful(self, gates: Gates) -> Gates:
+    def useful(self, gates: Gates, features: Array) -> Gates:
         """Return the distinct gates that are open somewhere; all of them if none is."""
         kept = distinct(gates)
         return kept if len(kept) else gates
