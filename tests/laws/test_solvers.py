@@ -119,6 +119,8 @@ def test_all_agree_on_kinks(loss: SampleLoss, architecture: Architecture) -> Non
 def test_all_agree_in_every_library(
     backend: Backend, loss: SampleLoss, architecture: Architecture
 ) -> None:
+    if architecture.name == "batchnorm_after" and loss.name != "squared":
+        pytest.skip("one loss shows what its maps do in a library; this one takes a minute")
     all_agree(backend, next(one for one in LOSSES if one.name == loss.name), architecture, 2)
 
 

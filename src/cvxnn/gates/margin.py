@@ -19,7 +19,7 @@ def widest(rows: Floats, mask: NDArray[np.bool_], generator: Floats) -> Floats:
     `generator` (d,) comes back.
 
     >>> widest(np.array([[1.0, 1.0], [3.0, 1.0]]), np.array([False, True]), np.zeros(2)).round(3)
-    array([ 0.707, -0.707])
+    array([ 0.447, -0.894])
     """
     moved = rows.any(axis=1)
     inward = np.where(mask[moved, None], rows[moved], -rows[moved])
