@@ -1,10 +1,12 @@
 """What the laws are tested on: one list per protocol."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import fields, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from cvxnn.architectures import Architecture, BatchNorm, BatchNormAfter, GatedReLU, ReLU, Threshold
 from cvxnn.arrays import Array
 from cvxnn.functions import (
     L1,
@@ -30,6 +32,24 @@ from cvxnn.functions import (
 
 Cast = Callable[[np.ndarray], Array]
 """Brings a NumPy array into the library and dtype under test."""
+
+# architectures
+
+
+def with_bias(architecture: Any, bias: bool) -> Any:
+    """Return the architecture with or without a hidden bias, where that is an option."""
+    known = any(field.name == "bias" for field in fields(architecture))
+    return replace(architecture, bias=bias) if known else architecture
+
+
+ARCHITECTURES: tuple[Architecture, ...] = (
+    GatedReLU(),
+    ReLU(),
+    BatchNorm(),
+    BatchNormAfter(),
+    Threshold(),
+    Threshold(sign=True),
+)
 
 # functions
 

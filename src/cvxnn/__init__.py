@@ -4,7 +4,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cvxnn.architectures import GatedNetwork, GatedReLU, ReLU, ReLUNetwork
+    from cvxnn.architectures import (
+        BatchNorm,
+        BatchNormAfter,
+        BatchNormAfterNetwork,
+        BatchNormNetwork,
+        GatedNetwork,
+        GatedReLU,
+        ReLU,
+        ReLUNetwork,
+        Threshold,
+        ThresholdNetwork,
+    )
     from cvxnn.assess import certify_network
     from cvxnn.certificate import Certificate, Exactness, Scope, Verification, verify
     from cvxnn.density import ConvexDensity
@@ -23,6 +34,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "BatchNorm",
+    "BatchNormAfter",
+    "BatchNormAfterNetwork",
+    "BatchNormNetwork",
     "Certificate",
     "ColumnEncoder",
     "ConvexClassifier",
@@ -42,6 +57,8 @@ __all__ = [
     "Scope",
     "Solution",
     "Status",
+    "Threshold",
+    "ThresholdNetwork",
     "Verification",
     "certify_network",
     "enumerate_patterns",
@@ -56,7 +73,18 @@ __all__ = [
 ]
 
 _NAMES = {
-    "architectures": ("GatedNetwork", "GatedReLU", "ReLU", "ReLUNetwork"),
+    "architectures": (
+        "BatchNorm",
+        "BatchNormAfter",
+        "BatchNormAfterNetwork",
+        "BatchNormNetwork",
+        "GatedNetwork",
+        "GatedReLU",
+        "ReLU",
+        "ReLUNetwork",
+        "Threshold",
+        "ThresholdNetwork",
+    ),
     "assess": ("certify_network",),
     "certificate": ("Certificate", "Exactness", "Scope", "Verification", "verify"),
     "density": ("ConvexDensity",),

@@ -1,6 +1,5 @@
 """How far a network, however it was trained, is from the best."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -65,14 +64,12 @@ def certify_network(
     >>> found.lower <= 0.23103675 / 3 <= found.upper
     True
     """
-    bias = network.weights_in.shape[1] > network.skip.shape[0]
-    known: Any = BY_NAME[network.architecture]
-    architecture: Architecture = replace(known, bias=bias)
+    architecture: Architecture = BY_NAME[network.architecture].of(network)
     target = np.asarray(y, dtype=np.float64)
     target = target[:, None] if target.ndim == 1 else target
     weights, keep = positive_weights(sample_weight, len(target))
     given: Any = X.tocsr() if is_sparse(X) else np.asarray(X)
-    rows = held(given, architecture.name == "gated" and not skip)[keep]
+    rows = held(given, architecture.streams and not skip)[keep]
     sample_loss: SampleLoss = named("loss", loss, LOSSES, LOSSES)
     data = (rows, target[keep], weights[keep], sample_loss)
     words: dict[str, Any] = {"intercept": fit_intercept, "skip": skip}
@@ -90,7 +87,7 @@ def _gates(
 ) -> tuple[Gates, Scope]:
     rng = np.random.default_rng(0)  # given and enumerated gates draw nothing
     if choice == "own" and network.n_neurons == 0:
-        width = network.weights_in.shape[1]
+        width = network.rules.shape[1]
         return Gates(np.zeros((0, width)), np.zeros((0, len(rows)), bool)), Scope.GIVEN_GATES
     return gates_of(architecture, rows, network.rules if choice == "own" else choice, 1, rng)
 
@@ -103,10 +100,10 @@ def _among_all(
     proof_time: float,
     words: dict[str, Any],
 ) -> Certificate:
-    if architecture.name != "relu":
+    if not architecture.grows:
         raise UnsupportedError(
             f"gates='all' speaks of ReLU networks and this one is {architecture.name}; pass "
-            "gates='own'"
+            "gates='own' or 'enumerate'"
         )
     problem = open_problem_of(architecture, *data, **words).at(alpha)
     training, upper = problem.working(), problem.objective(network)

@@ -21,7 +21,6 @@ from cvxnn.certificate import Scope
 from cvxnn.encoding import ColumnEncoder, holds_text
 from cvxnn.errors import CertificateWarning, UnsupportedError
 from cvxnn.functions import SampleLoss
-from cvxnn.gates import from_generators
 from cvxnn.linalg import threads
 from cvxnn.path import alpha_max
 from cvxnn.reading import by_blocks, validated
@@ -282,7 +281,7 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     def _gates(self, architecture: Architecture, X: Array, seed: int) -> Any:
         sampled = isinstance(self.gates, str) and self.gates != "enumerate"
         if self.warm_start and sampled and hasattr(self, "generators_"):
-            gates = from_generators(architecture.features(X), self.generators_)
+            gates = architecture.source.given(architecture.features(X), self.generators_)
             return gates, Scope.GIVEN_GATES  # all patterns of other data are not all of these
         rng = np.random.default_rng(seed)
         return training.gates_of(architecture, X, self.gates, self.n_gates, rng)

@@ -35,7 +35,8 @@ class ConvexRegressor(RegressorMixin, ConvexNetworkBase):
     Parameters
     ----------
     architecture : str or Architecture, default="relu"
-        "relu", "gated", or an object such as `ReLU(bias=False)`.
+        "relu", "gated", "batchnorm", "batchnorm_after", "threshold", "sign", or an object such as
+        `ReLU(bias=False)`.
     alpha : float or "auto", default="auto"
         Strength of weight decay, > 0. "auto" takes the best of a warm-started geometric path below
         `alpha_max_` by five-fold validation of the loss; `ConvexRegressorCV` has more to say.

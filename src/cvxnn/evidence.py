@@ -9,7 +9,6 @@ from cvxnn import training
 from cvxnn.architectures import assemble, free_columns
 from cvxnn.certificate import Evidence, Scope
 from cvxnn.functions import mean_loss
-from cvxnn.gates import from_generators
 from cvxnn.linalg import threads
 from cvxnn.reading import by_blocks
 from cvxnn.samples import distinct_samples, fingerprint
@@ -35,9 +34,9 @@ def _on_given_gates(
 ) -> Evidence:
     architecture = model.architecture_
     features = architecture.features(X)
-    gates = from_generators(features, model.generators_)
+    gates = architecture.source.given(features, model.generators_)
     whole = model.certificate_.scope is Scope.ALL_NETWORKS
-    if whole and not training.complete(gates, features):
+    if whole and not training.complete(architecture, gates, features):
         objections.append("the gates are not all activation patterns of the data")
     problem = assemble(
         architecture,

@@ -35,7 +35,7 @@ from cvxnn.functions import (
     SquaredHinge,
     mean_loss,
 )
-from cvxnn.gates import Gates, distinct, enumerate_patterns, from_generators, gaussian
+from cvxnn.gates import Gates
 from cvxnn.gates.base import pattern_keys
 from cvxnn.path import interior_dual, null_model
 from cvxnn.program import Iterate, Program
@@ -94,28 +94,20 @@ def gates_of(
     """Return the gates that a user asked for, and what a bound over them speaks of.
 
     `choice` is "sample", "enumerate" or an array of generators (p, d), d counting the bias; "auto"
-    and "grow" are "sample" where gates are fixed. Only a ReLU program on all patterns with one
-    output speaks of all networks.
+    and "grow" are "sample" where gates are fixed. The scope is that of one output.
     """
-    features = architecture.features(X)
+    features, source = architecture.features(X), architecture.source
+    some = architecture.scope(every=False, outputs=1)
     if not isinstance(choice, str):
-        return distinct_or_all(from_generators(features, choice)), Scope.GIVEN_GATES
+        return source.useful(source.given(features, choice), features), some
     if choice not in GATES:
         raise ValueError(
             f"gates is {choice!r}; expected 'auto', 'grow', 'sample', 'enumerate' or an array of "
             "generators"
         )
     if choice != "enumerate":
-        return gaussian(features, n_gates, rng), Scope.GIVEN_GATES
-    exact = architecture.name == "relu"
-    scope = Scope.ALL_NETWORKS if exact else Scope.GIVEN_GATES
-    return distinct_or_all(enumerate_patterns(features)), scope
-
-
-def distinct_or_all(gates: Gates) -> Gates:
-    """Return the distinct gates that are open somewhere; all of them if none is."""
-    kept = distinct(gates)
-    return kept if len(kept) else gates
+        return source.draw(features, n_gates, rng), some
+    return source.every(features), architecture.scope(every=True, outputs=1)
 
 
 def problem_of(
@@ -131,7 +123,6 @@ def problem_of(
     skip: bool,
 ) -> Problem:
     """Return the problem at alpha = 1; `target` (n, c) in float64, positive `weights` (n,)."""
-    several = architecture.name == "relu" and target.shape[1] > 1
     problem = assemble(
         architecture,
         X,
@@ -140,7 +131,7 @@ def problem_of(
         1.0,
         free=free_columns(X, intercept=intercept, skip=skip),
         outputs=target.shape[1],
-        scope=Scope.SEPARATE_OUTPUTS if several else scope,
+        scope=architecture.scope(every=scope is Scope.ALL_NETWORKS, outputs=target.shape[1]),
     )
     return problem.within(interior_dual(problem.program))
 
@@ -192,17 +183,17 @@ def _for_smooth(size: int) -> tuple[Solver, str]:
 def chosen(
     architecture: Architecture, gates: str | Array, solver: str | Solver, loss: SampleLoss
 ) -> str | Array:
-    """Return what "auto" stands for: "grow" for ReLU networks where growth can, else "sample"."""
+    """Return what "auto" stands for: "grow" where networks grow and growth can, else "sample"."""
     if not (isinstance(gates, str) and gates == "auto"):
         return gates
     own = isinstance(solver, str) and solver == "auto"
-    can = own and architecture.name == "relu" and math.isfinite(loss.smoothness)
+    can = own and architecture.grows and math.isfinite(loss.smoothness)
     return "grow" if can else "sample"
 
 
 def grows(architecture: Architecture, gates: str | Array) -> bool:
     """Tell whether training is over all networks, not over given gates."""
-    return isinstance(gates, str) and gates == "grow" and architecture.name == "relu"
+    return isinstance(gates, str) and gates == "grow" and architecture.grows
 
 
 def grower(choice: str | Solver, seed: int, tol: float) -> Solver:
@@ -299,7 +290,7 @@ def average(
 ) -> Trained:
     """Return the mean of networks as one network, and what its own dual point proves of it."""
     begin = time.perf_counter()
-    if isinstance(problem, Problem) and problem.architecture.name == "relu":
+    if isinstance(problem, Problem) and problem.architecture.grows:
         # a neuron's pattern on all samples need not be among the gates: compared with all networks
         loss, interior = problem.program.loss, problem.program.interior
         every = open_problem(problem.architecture, problem.X, loss, problem.free)
@@ -379,10 +370,11 @@ def positive_weights(weights: Any, n: int) -> tuple[NDArray[np.float64], NDArray
     return values, values > 0
 
 
-def complete(gates: Gates, features: Array) -> bool:
+def complete(architecture: Architecture, gates: Gates, features: Array) -> bool:
     """Tell whether the gates hold every activation pattern of the data."""
     try:
-        every = distinct(enumerate_patterns(features))
+        every = architecture.source.every(features)
     except ValueError:  # there are more than can be listed, let alone held by a model
         return False
-    return bool(np.isin(pattern_keys(every.masks), pattern_keys(gates.masks)).all())
+    needed, given = (architecture.source.canonical(each.masks) for each in (every, gates))
+    return bool(np.isin(pattern_keys(needed), pattern_keys(given)).all())

@@ -18,7 +18,6 @@ from cvxnn.functions import (
     Squared,
     SquaredHinge,
 )
-from cvxnn.gates import gaussian
 from cvxnn.training import problem_of
 
 REGRESSION: tuple[SampleLoss, ...] = (Squared(), Huber(delta=0.4), Quantile(level=0.3))
@@ -67,7 +66,7 @@ def draw(seed: Sequence[int], architecture: Architecture, loss: SampleLoss, size
         y,
         weights,
         loss,
-        gaussian(architecture.features(X), int(rng.integers(1, sizes.p + 1)), rng),
+        architecture.source.draw(architecture.features(X), int(rng.integers(1, sizes.p + 1)), rng),
         scope=Scope.GIVEN_GATES,
         intercept=intercept,
         skip=skip,

@@ -21,6 +21,7 @@ from cvxnn.program import Iterate
 from cvxnn.solve import Solution, Status
 
 Sizes = dict[str, int]
+Shapes = dict[str, tuple[str, ...]]
 
 _TREES = {
     "splits": ("nodes", "two"),
@@ -30,7 +31,7 @@ _TREES = {
 }
 """The axes of the arrays of a search tree."""
 
-_SHAPES = {
+_SHAPES: Shapes = {
     "generators": ("gates", "width"),
     "dual": ("samples", "outputs"),
     "alpha_path": ("strengths", "three"),
@@ -38,13 +39,8 @@ _SHAPES = {
     "mean": ("features",),
     "var": ("features",),
     "scale": ("features",),
-    "network.gates": ("neurons", "width"),
-    "network.weights_in": ("neurons", "width"),
-    "network.weights_out": ("neurons", "outputs"),
-    "network.intercept": ("outputs",),
-    "network.skip": ("features", "outputs"),
 }
-"""The axes of every array; axes of one name have one length."""
+"""The axes of every array but the network's; axes of one name have one length."""
 
 
 def unpacked(step: Json, prefix: str, arrays: Arrays) -> Any:
@@ -71,7 +67,7 @@ def unpacked(step: Json, prefix: str, arrays: Arrays) -> Any:
 
 def _scaler(kind: Any, step: Json, own: Arrays) -> Any:
     scaler = kind(with_mean=bool(step["with_mean"]), with_std=bool(step["with_std"]))
-    _require_shapes(own, {"features": _whole(step, "features")})
+    _require_shapes(own, _SHAPES, {"features": _whole(step, "features")})
     for name in SCALES:
         setattr(scaler, f"{name}_", own.get(name))
     seen = np.array(step["samples"], dtype=np.float64)
@@ -184,7 +180,8 @@ def _estimator(kind: Any, step: Json, own: Arrays) -> Any:
     elif step["target"] is True:
         sizes["outputs"] = 1
     held = {name: x for name, x in own.items() if name != "classes"}
-    _require_shapes(held, sizes)
+    network = {f"network.{name}": axes for name, axes in architecture.axes.items()}
+    _require_shapes(held, _SHAPES | network, sizes)
     model = kind(**_params(kind, step["params"], own["generators"]))
     model._loss(sizes["outputs"])
     model.encoder_ = encoder
@@ -252,12 +249,12 @@ def _proof(trees: Any, own: Arrays, model: Any) -> Proof | None:
     return Proof(model.dual_, claim.lower, claim.bound, None, 0.0, tuple(found))
 
 
-def _require_shapes(held: Arrays, sizes: Sizes) -> None:
+def _require_shapes(held: Arrays, shapes: Shapes, sizes: Sizes) -> None:
     """Bind the axes of the arrays to lengths, those in `sizes` first; ValueError at odds."""
     for name, array in held.items():
         tree, _, part = name.partition(".")
-        axes = _SHAPES[name] if name in _SHAPES else _TREES[part]
-        if name not in _SHAPES:
+        axes = shapes[name] if name in shapes else _TREES[part]
+        if name not in shapes:
             axes = tuple(axis if axis in ("two", "four") else tree + axis for axis in axes)
         if array.dtype != np.float64 or array.ndim != len(axes):
             raise ValueError(f"{name} is {array.dtype} {array.shape}; expected float64 {axes}")

@@ -3,6 +3,7 @@
 from cvxnn.maps.base import Lift, LinearMap, Rows
 from cvxnn.maps.gated import ConeRows, Gated, Signed, row_blocks
 from cvxnn.maps.gated_stream import GatedStream
+from cvxnn.maps.stacked import Stacked, StackedRows
 
 __all__ = [
     "ConeRows",
@@ -12,5 +13,7 @@ __all__ = [
     "LinearMap",
     "Rows",
     "Signed",
+    "Stacked",
+    "StackedRows",
     "row_blocks",
 ]

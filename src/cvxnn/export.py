@@ -1,0 +1,151 @@
+"""A trained network as a torch module of torch's own layers; torch is imported when one is made."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from cvxnn.arrays import to_numpy
+from cvxnn.errors import UnsupportedError
+from cvxnn.gates import reached
+
+_EPS = 1e-30
+"""Lost beside a variance of one; torch trains no layer without."""
+
+
+def to_torch(model: Any) -> Any:
+    """Return a fitted estimator's network, or a network, as a torch module in float64.
+
+    ReLU networks become Linear, ReLU, Linear; batch-normalised ones have a `BatchNorm1d` with
+    eps = 1e-30 beside the ReLU, threshold and sign networks a step without gradient. The module
+    is in evaluation mode and gives the outputs of the network, (n, c): classifiers their scores.
+
+    Raises UnsupportedError where torch is not installed or the architecture has no such module.
+
+    >>> import torch
+    >>> from cvxnn import ConvexRegressor
+    >>> X, y = [[-1.0], [0.0], [1.0], [2.0]], [1.0, 0.0, 1.0, 2.0]
+    >>> model = ConvexRegressor("batchnorm", alpha=0.01, random_state=0).fit(X, y)
+    >>> outputs = to_torch(model)(torch.tensor(X, dtype=torch.float64))[:, 0]
+    >>> bool(np.allclose(outputs.detach(), model.predict(X)))
+    True
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise UnsupportedError(
+            "a torch module needs torch, which is not installed; install cvxnn[torch]"
+        ) from error
+    network = getattr(model, "network_", model)
+    make = _HIDDEN.get(network.architecture)
+    if make is None:
+        known = ", ".join(sorted(_HIDDEN))
+        raise UnsupportedError(
+            f"there is no torch module of {network.architecture!r} networks; expected {known}"
+        )
+
+    hidden = make(network)
+
+    class Module(torch.nn.Module):  # type: ignore[misc]
+        """hidden, then outputs, and the linear skip beside them."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.hidden = hidden
+            self.outputs = linear(to_numpy(network.weights_out).T, network.intercept)
+            self.skip = linear(to_numpy(network.skip).T, None)
+
+        def forward(self, X: Any) -> Any:
+            return self.outputs(self.hidden(X)) + self.skip(X)
+
+    return Module().eval()
+
+
+def linear(weight: Any, bias: Any) -> Any:
+    """Return a Linear layer with `weight` (out, in) and `bias` (out,), or none."""
+    import torch
+
+    rows = np.array(to_numpy(weight), dtype=np.float64)
+    layer = torch.nn.utils.skip_init(
+        torch.nn.Linear, rows.shape[1], rows.shape[0], bias=bias is not None, dtype=torch.float64
+    )
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(rows))
+        if bias is not None:
+            layer.bias.copy_(torch.from_numpy(np.array(to_numpy(bias), dtype=np.float64)))
+    return layer
+
+
+def _first(network: Any) -> Any:
+    """Return the Linear layer of a network's inner weights, its hidden bias split off."""
+    weights, d = to_numpy(network.weights_in), len(network.skip)
+    bias = weights[:, d] if weights.shape[1] > d else None
+    return linear(weights[:, :d], bias)
+
+
+def _relu(network: Any) -> Any:
+    import torch
+
+    return torch.nn.Sequential(_first(network), torch.nn.ReLU())
+
+
+def _batchnorm(network: Any) -> Any:
+    import torch
+
+    return torch.nn.Sequential(_first(network), _normal(network), torch.nn.ReLU())
+
+
+def _batchnorm_after(network: Any) -> Any:
+    import torch
+
+    return torch.nn.Sequential(_first(network), torch.nn.ReLU(), _normal(network))
+
+
+def _normal(network: Any) -> Any:
+    """Return the BatchNorm1d of a network's statistics, scales and shifts."""
+    import torch
+
+    layer = torch.nn.BatchNorm1d(network.n_neurons, eps=_EPS, dtype=torch.float64)
+    scale, shift = to_numpy(network.units)
+    values = {
+        "weight": scale * to_numpy(network.gammas),
+        "bias": shift * to_numpy(network.shifts),
+        "running_mean": to_numpy(network.means),
+        "running_var": to_numpy(network.variances),
+    }
+    with torch.no_grad():
+        for name, value in values.items():
+            getattr(layer, name).copy_(torch.from_numpy(np.array(value, dtype=np.float64)))
+    return layer
+
+
+def _step(network: Any) -> Any:
+    import torch
+
+    class Step(torch.nn.Module):  # type: ignore[misc]
+        """s step(x'w), by the rule of the network: a product within rounding counts as zero."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            parameters = network.parameters()
+            for name in ("weights_in", "amplitudes"):
+                value = torch.from_numpy(np.array(to_numpy(parameters[name]), dtype=np.float64))
+                self.register_buffer(name, value)
+
+        def forward(self, X: Any) -> Any:
+            if self.weights_in.shape[1] > X.shape[1]:
+                X = torch.nn.functional.pad(X, (0, 1), value=1.0)
+            steps = reached(X, self.weights_in).to(X.dtype)
+            return (2 * steps - 1 if network.sign else steps) * self.amplitudes
+
+    return Step()
+
+
+_HIDDEN: dict[str, Callable[[Any], Any]] = {
+    "relu": _relu,
+    "batchnorm": _batchnorm,
+    "batchnorm_after": _batchnorm_after,
+    "threshold": _step,
+    "sign": _step,
+}
+"""What makes the hidden layer of each architecture."""
