@@ -13,8 +13,13 @@ from two_layer.benchmark_utils.adelie_client import ASK, Adelie
 from two_layer.benchmark_utils.problems import GatedProblem, pose
 from two_layer.benchmark_utils.tables import BUNDLED, Table, standard, teacher
 
+from cvxnn.architectures import GatedReLU, Problem
+from cvxnn.certificate import Scope
+from cvxnn.functions import Squared
+from cvxnn.path import path as follow
 from cvxnn.solve import solve
 from cvxnn.solvers import WorkingSet
+from cvxnn.training import problem_of
 
 Floats = NDArray[np.float64]
 PROBLEMS: dict[str, tuple[Callable[[], Table], int]] = {
@@ -32,16 +37,22 @@ def at(problem: GatedProblem, alpha: float) -> GatedProblem:
     return replace(problem, alpha=float(alpha))
 
 
+def training_problem(problem: GatedProblem) -> Problem:
+    """Return the problem as the library poses it, without unpenalised columns."""
+    words = {"scope": Scope.GIVEN_GATES, "intercept": False, "skip": False}
+    ones, y = np.ones(len(problem.y)), problem.y[:, None]
+    return problem_of(GatedReLU(bias=False), problem.X, y, ones, Squared(), problem.gates, **words)
+
+
 def ours(problem: GatedProblem, alphas: Floats, gap: float) -> tuple[float, float, float]:
     """Return the CPU seconds of the path and of its last point alone, and the worst gap."""
-    programs = [at(problem, alpha).program() for alpha in alphas]
-    begin, start, worst = time.process_time(), None, 0.0
-    for program in programs:
-        solution = solve(program, WorkingSet(), start=start, tol=gap)
-        start, worst = solution.iterate, max(worst, solution.certificate.relative_gap)
+    here = training_problem(problem)
+    begin, worst = time.process_time(), 0.0
+    for _, solution in follow(here, alphas, WorkingSet(), tol=gap):
+        worst = max(worst, solution.certificate.relative_gap)
     path = time.process_time() - begin
     begin = time.process_time()
-    solve(programs[-1], WorkingSet(), tol=gap)
+    solve(at(problem, alphas[-1]).program(), WorkingSet(), tol=gap)
     return path, time.process_time() - begin, worst
 
 

@@ -27,7 +27,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR
 from threadpoolctl import threadpool_limits
 
-from cvxnn import ConvexClassifierCV, ConvexRegressorCV
+from cvxnn import ColumnEncoder, ConvexClassifierCV, ConvexRegressorCV
 
 Floats = NDArray[np.float64]
 
@@ -41,6 +41,10 @@ TWICE = {
     "statlog-australian-credit",  # the rows of credit-approval, labels in doubt
 }
 """Tables that repeat another one."""
+TREES = {"forest", "boosting"}
+"""Methods that cut columns of codes as they are; others see a column 0/1 a value beside them."""
+LEVELS = 12
+"""Different numbers up to which a column counts as one of codes."""
 TIE = {"classification": 0.005, "regression": 0.01}
 """Differences of accuracy and of R2 that count as none."""
 
@@ -186,6 +190,9 @@ def measure(table: Table, method: str, split: int) -> dict[str, Any]:
     )
     scaler = StandardScaler().fit(X)
     X, X_test = scaler.transform(X), scaler.transform(X_test)
+    if method not in TREES:
+        encoder = ColumnEncoder(levels=LEVELS).fit(X)
+        X, X_test = encoder.transform(X), encoder.transform(X_test)
     if table.kind == "regression":
         mean, spread = y.mean(), y.std()
         y, y_test = (y - mean) / spread, (y_test - mean) / spread

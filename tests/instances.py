@@ -1,13 +1,20 @@
 """What the laws are tested on: one list per protocol."""
 
 from collections.abc import Callable
-from functools import partial
-from typing import NamedTuple
+from dataclasses import fields, replace
+from typing import Any, NamedTuple
 
 import numpy as np
-import pytest
 
-from cvxnn.architectures import Architecture, GatedReLU, Polynomial, ReLU
+from cvxnn.architectures import (
+    Architecture,
+    BatchNorm,
+    BatchNormAfter,
+    GatedReLU,
+    Polynomial,
+    ReLU,
+    Threshold,
+)
 from cvxnn.arrays import Array
 from cvxnn.functions import (
     L1,
@@ -32,22 +39,31 @@ from cvxnn.functions import (
     Unpenalised,
     mean_loss,
 )
+from cvxnn.gates import NoGates
 
 Cast = Callable[[np.ndarray], Array]
 """Brings a NumPy array into the library and dtype under test."""
 
 # architectures
 
-ARCHITECTURES: dict[str, Callable[..., Architecture]] = {
-    "gated": GatedReLU,
-    "relu": ReLU,
-    "polynomial": Polynomial,
-    "quadratic": partial(Polynomial, square=-0.7, linear=0.0, constant=0.0),
-}
-"""What makes each, with or without a bias."""
-every_architecture = pytest.mark.parametrize(
-    "architecture", ARCHITECTURES.values(), ids=ARCHITECTURES
+
+def with_bias(architecture: Any, bias: bool) -> Any:
+    """Return the architecture with or without a hidden bias, where that is an option."""
+    known = any(field.name == "bias" for field in fields(architecture))
+    return replace(architecture, bias=bias) if known else architecture
+
+
+ARCHITECTURES: tuple[Architecture, ...] = (
+    GatedReLU(),
+    ReLU(),
+    BatchNorm(),
+    BatchNormAfter(),
+    Threshold(),
+    Threshold(sign=True),
+    Polynomial(),
+    Polynomial(square=-0.7, linear=0.0, constant=0.0),
 )
+WITH_GATES = tuple(one for one in ARCHITECTURES if not isinstance(one.source, NoGates))
 
 # functions
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from cvxnn import ConvexRegressor, ConvexRegressorCV
-from cvxnn.display import PathDisplay
+from cvxnn import ConvexForecaster, ConvexRegressor, ConvexRegressorCV
+from cvxnn.display import PathDisplay, RegimesDisplay
 
 pyplot = pytest.importorskip("matplotlib.pyplot")
 pyplot.switch_backend("agg")
@@ -35,3 +35,24 @@ def test_an_alpha_that_was_given_has_no_curve() -> None:
     model = ConvexRegressor("gated", alpha=0.01, random_state=0).fit(X, y)
     with pytest.raises(ValueError, match="no alpha_path_; fit one with alpha='auto'"):
         PathDisplay.from_estimator(model)
+
+
+def test_regimes_colour_the_series_they_explain() -> None:
+    t = np.arange(120)
+    series = np.where(t % 40 < 20, np.sin(t), 3 + np.sin(2 * t))
+    model = ConvexForecaster("gated", lags=2, alpha=1e-3, n_gates=6, random_state=0).fit(series)
+    display = RegimesDisplay.from_estimator(model, series, most=2).plot()
+    above, below = display.axes_
+    found = display.regimes
+    coloured = {line.get_label(): line for line in above.lines}
+    for k in range(2):
+        (name,) = [label for label in coloured if label.startswith(f"{k}: ")]
+        x, drawn = coloured[name].get_xydata().T
+        np.testing.assert_array_equal(x, 2 + np.flatnonzero(found.labels == k))
+        np.testing.assert_array_equal(drawn, series[x.astype(int)])
+        lags, values = below.lines[k].get_xydata().T
+        np.testing.assert_array_equal(lags, [2, 1])
+        np.testing.assert_array_equal(values, found.coefficients[k, :, 0])
+        assert below.lines[k].get_color() == coloured[name].get_color()
+    assert len(coloured["others"].get_xdata()) == (found.labels >= 2).sum() > 0
+    pyplot.close(display.figure_)

@@ -97,6 +97,39 @@ def test_names_of_columns() -> None:
     assert out.columns.tolist() == names.split()
 
 
+codes = st.lists(st.integers(-3, 4), min_size=1, max_size=30)
+
+
+@given(codes, codes, st.integers(0, 8))
+def test_codes_have_the_columns_of_scikit_learn_beside_them(
+    train: list[int], other: list[int], levels: int
+) -> None:
+    X, Z = (np.column_stack([rows, np.linspace(0, 1, len(rows))]) for rows in (train, other))
+    found = ColumnEncoder(levels=levels).fit(X).transform(Z)
+    one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False).fit(X)
+    coded = [k for k in (0, 1) if 3 <= len(np.unique(X[:, k])) <= levels]
+    expected, first = [], 0
+    for k, values in enumerate(one_hot.categories_):
+        indicators = one_hot.transform(Z)[:, first : first + len(values)]
+        expected += [Z[:, [k]], *([indicators] if k in coded else [])]
+        first += len(values)
+    np.testing.assert_array_equal(found, np.hstack(expected))
+
+
+def test_names_of_columns_of_codes() -> None:
+    frame = pd.DataFrame({"grade": [1.0, 2.5, 3.0, 1.0], "size": [1.0, 2.0, 3.0, 4.0]})
+    encoder = ColumnEncoder(levels=3).fit(frame)
+    names = "grade grade_1 grade_2.5 grade_3 size"
+    assert encoder.get_feature_names_out().tolist() == names.split()
+    assert (encoder.width_, encoder.levels_) == (5, [[1.0, 2.5, 3.0], None])
+
+
+@pytest.mark.parametrize("levels", [-1, 1001, True])
+def test_levels_that_are_no_number_of_values_are_refused(levels: int) -> None:
+    with pytest.raises(ValueError, match=r"levels is .* expected a number from 0 to 1000"):
+        ColumnEncoder(levels=levels).fit(FRAME)
+
+
 CHECKS = list(estimator_checks_generator(ColumnEncoder(), legacy=True))
 
 
@@ -217,6 +250,10 @@ MODELS = {
     "before a scaler": make_pipeline(
         ColumnEncoder(), StandardScaler(), ConvexClassifier("gated", **FEW)
     ),
+    "after a scaler": make_pipeline(
+        ColumnEncoder(), StandardScaler(), ColumnEncoder(levels=9), ConvexClassifier("gated", **FEW)
+    ),
+    "with codes": make_pipeline(ColumnEncoder(levels=9), ConvexClassifier("gated", **FEW)),
     "alone": make_pipeline(ColumnEncoder(), ConvexClassifier("gated", **FEW)),
 }
 
@@ -250,6 +287,16 @@ def test_a_file_with_strange_categories_is_refused(categories: Any, tmp_path: Pa
     with pytest.raises((ValueError, ModelFormatError, TypeError)):
         save(model, path)
     assert not path.exists()
+
+
+@pytest.mark.parametrize("levels", [[[2.0, 1.0], None], [None], [[np.nan], None], ["a", None]])
+def test_a_file_with_strange_levels_is_refused(levels: Any, tmp_path: Path) -> None:
+    X = np.column_stack([np.arange(8) % 3, np.arange(8.0)])
+    model = make_pipeline(ColumnEncoder(levels=3), ConvexRegressor("gated", **FEW)).fit(X, X[:, 1])
+    model[0].levels_ = levels
+    with pytest.raises((ValueError, ModelFormatError, TypeError)):
+        save(model, tmp_path / "model.cvxnn")
+    assert not (tmp_path / "model.cvxnn").exists()
 
 
 @pytest.mark.parametrize("word", ["predict", "transform", "evidence"])

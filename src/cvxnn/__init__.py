@@ -5,34 +5,51 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cvxnn.architectures import (
+        BatchNorm,
+        BatchNormAfter,
+        BatchNormAfterNetwork,
+        BatchNormNetwork,
         GatedNetwork,
         GatedReLU,
         Polynomial,
         PolynomialNetwork,
         ReLU,
         ReLUNetwork,
+        Threshold,
+        ThresholdNetwork,
     )
     from cvxnn.assess import certify_network
     from cvxnn.certificate import Certificate, Exactness, Scope, Verification, verify
+    from cvxnn.density import ConvexDensity
     from cvxnn.encoding import ColumnEncoder
     from cvxnn.estimators import ConvexClassifier, ConvexRegressor
     from cvxnn.estimators_cv import ConvexClassifierCV, ConvexRegressorCV
     from cvxnn.files import load, save
+    from cvxnn.forecaster import ConvexForecaster
     from cvxnn.gates import enumerate_patterns
     from cvxnn.landscape import from_sklearn, from_torch, polish, stationarity
     from cvxnn.optima import OptimalSet, optimal_set
     from cvxnn.quantised import QuantisedFit, QuantisedNetwork, fit_quantised
+    from cvxnn.regimes import Regimes
     from cvxnn.solve import Solution, Status
+    from cvxnn.spline import ConvexSpline
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "BatchNorm",
+    "BatchNormAfter",
+    "BatchNormAfterNetwork",
+    "BatchNormNetwork",
     "Certificate",
     "ColumnEncoder",
     "ConvexClassifier",
     "ConvexClassifierCV",
+    "ConvexDensity",
+    "ConvexForecaster",
     "ConvexRegressor",
     "ConvexRegressorCV",
+    "ConvexSpline",
     "Exactness",
     "GatedNetwork",
     "GatedReLU",
@@ -43,9 +60,12 @@ __all__ = [
     "QuantisedNetwork",
     "ReLU",
     "ReLUNetwork",
+    "Regimes",
     "Scope",
     "Solution",
     "Status",
+    "Threshold",
+    "ThresholdNetwork",
     "Verification",
     "certify_network",
     "enumerate_patterns",
@@ -62,24 +82,34 @@ __all__ = [
 
 _NAMES = {
     "architectures": (
+        "BatchNorm",
+        "BatchNormAfter",
+        "BatchNormAfterNetwork",
+        "BatchNormNetwork",
         "GatedNetwork",
         "GatedReLU",
         "Polynomial",
         "PolynomialNetwork",
         "ReLU",
         "ReLUNetwork",
+        "Threshold",
+        "ThresholdNetwork",
     ),
     "assess": ("certify_network",),
     "certificate": ("Certificate", "Exactness", "Scope", "Verification", "verify"),
+    "density": ("ConvexDensity",),
     "encoding": ("ColumnEncoder",),
     "estimators": ("ConvexClassifier", "ConvexRegressor"),
     "estimators_cv": ("ConvexClassifierCV", "ConvexRegressorCV"),
     "files": ("load", "save"),
+    "forecaster": ("ConvexForecaster",),
     "gates": ("enumerate_patterns",),
     "landscape": ("from_sklearn", "from_torch", "polish", "stationarity"),
     "optima": ("OptimalSet", "optimal_set"),
     "quantised": ("QuantisedFit", "QuantisedNetwork", "fit_quantised"),
+    "regimes": ("Regimes",),
     "solve": ("Solution", "Status"),
+    "spline": ("ConvexSpline",),
 }
 _HOMES = {name: f"cvxnn.{home}" for home, names in _NAMES.items() for name in names}
 

@@ -13,6 +13,7 @@ from cvxnn.everywhere.grow import Grow, unpack
 from cvxnn.functions import SampleLoss
 from cvxnn.gates import Gates
 from cvxnn.linalg import threads
+from cvxnn.samples import positive_weights
 from cvxnn.solve import solve_part
 from cvxnn.streamed import held
 from cvxnn.training import (
@@ -20,8 +21,8 @@ from cvxnn.training import (
     gates_of,
     named,
     open_problem_of,
-    positive_weights,
     problem_of,
+    without_gates,
 )
 
 CHOICES = ("own", "enumerate", "all")
@@ -47,7 +48,7 @@ def certify_network(
     scope is the networks with the patterns of this one's neurons; with "enumerate" all networks, by
     listing every pattern; with "all" all networks too, by the relaxed network and, given
     `proof_time`, by growing a better network and branch and bound from there, for so many seconds
-    each. Polynomial networks have no gates: their bound is over all networks of their kind.
+    each. Polynomial networks have no gates: any choice is over all networks of their kind.
     `fit_intercept` and `skip` say whether the networks compared with may have them.
 
     Raises ValueError for data of the wrong shape and unknown words, UnsupportedError for "all" with
@@ -70,12 +71,14 @@ def certify_network(
     target = target[:, None] if target.ndim == 1 else target
     weights, keep = positive_weights(sample_weight, len(target))
     given: Any = X.tocsr() if is_sparse(X) else np.asarray(X)
-    rows = held(given, architecture.name == "gated" and not skip)[keep]
+    rows = held(given, architecture.streams and not skip)[keep]
     sample_loss: SampleLoss = named("loss", loss, LOSSES, LOSSES)
     data = (rows, target[keep], weights[keep], sample_loss)
     words: dict[str, Any] = {"intercept": fit_intercept, "skip": skip}
     choice = named("gates", gates, dict(zip(CHOICES, CHOICES, strict=True)), CHOICES)
-    if choice == "all" and architecture.has_gates:
+    if without_gates(architecture):
+        choice = "auto"
+    if choice == "all":
         with threads(None):
             return _among_all(network, architecture, data, alpha, proof_time, words)
     drawn, scope = _gates(architecture, rows, network, choice)
@@ -87,10 +90,8 @@ def _gates(
     architecture: Architecture, rows: Array, network: Network, choice: str
 ) -> tuple[Gates, Scope]:
     rng = np.random.default_rng(0)  # given and enumerated gates draw nothing
-    if not architecture.has_gates:
-        return gates_of(architecture, rows, "auto", 1, rng)
     if choice == "own" and network.n_neurons == 0:
-        width = network.weights_in.shape[1]
+        width = network.rules.shape[1]
         return Gates(np.zeros((0, width)), np.zeros((0, len(rows)), bool)), Scope.GIVEN_GATES
     return gates_of(architecture, rows, network.rules if choice == "own" else choice, 1, rng)
 
@@ -103,10 +104,10 @@ def _among_all(
     proof_time: float,
     words: dict[str, Any],
 ) -> Certificate:
-    if architecture.name != "relu":
+    if not architecture.grows:
         raise UnsupportedError(
             f"gates='all' speaks of ReLU networks and this one is {architecture.name}; pass "
-            "gates='own'"
+            "gates='own' or 'enumerate'"
         )
     problem = open_problem_of(architecture, *data, **words).at(alpha)
     training, upper = problem.working(), problem.objective(network)

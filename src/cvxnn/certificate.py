@@ -57,7 +57,7 @@ class Certificate:
     scope: Scope
     exactness: Exactness
     bound: str = "dual"
-    """How `lower` was proved: "dual" or "enumeration"."""
+    """How `lower` was proved: "dual", "enumeration", "closed form", ...: docs/certificates.rst."""
     violation: float = 0.0
     """Largest relative cone violation of the convex point."""
     resolution: float = 0.0
@@ -257,7 +257,7 @@ class Model(Protocol):
         """Return the model's claim and what these data say about it."""
 
 
-def verify(model: Model, X: Any, y: Any, sample_weight: Any = None) -> Verification:
+def verify(model: Model, X: Any, y: Any = None, sample_weight: Any = None) -> Verification:
     """Check a model's certificate against the data that it was trained on.
 
     Accepts only if the network's objective and the stored dual vector, both evaluated here in

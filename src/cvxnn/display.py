@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxnn.errors import UnsupportedError
+from cvxnn.regimes import Regimes
 
 Floats = NDArray[np.float64]
 
@@ -117,4 +118,81 @@ class PathDisplay:
                 axis.set_ylabel(curves[0].name)
         drawn[-1].set_xlabel("alpha")
         self.figure_, self.axes_ = drawn[0].figure, list(drawn)
+        return self
+
+
+class RegimesDisplay:
+    """A series in the colours of its regimes, and below it their coefficients against the lag.
+
+    Parameters
+    ----------
+    values : array (n,)
+        The series.
+    regimes : Regimes
+        Of a `ConvexForecaster` on that series.
+    lags : int
+        How many coefficients are those of lags.
+    most : int, default=5
+        How many regimes, the frequent ones, have a colour; the others are grey.
+
+    Attributes
+    ----------
+    figure_ : Figure
+        After `plot`.
+    axes_ : list of Axes
+        The two panels.
+
+    Examples
+    --------
+    >>> from cvxnn import ConvexForecaster
+    >>> y = [0.1]
+    >>> for _ in range(59):
+    ...     y.append(1 - 1.9 * abs(y[-1]))
+    >>> model = ConvexForecaster("relu", lags=1, alpha=1e-5).fit(y)
+    >>> RegimesDisplay.from_estimator(model, y).regimes.counts.sum()
+    np.int64(59)
+    """
+
+    def __init__(self, values: Any, regimes: Regimes, lags: int, *, most: int = 5) -> None:
+        self.values = np.asarray(values, dtype=np.float64).ravel()
+        self.regimes, self.lags, self.most = regimes, lags, most
+
+    @classmethod
+    def from_estimator(
+        cls, model: Any, y: Any, X: Any = None, *, most: int = 5
+    ) -> "RegimesDisplay":
+        """Return the figure of a fitted forecaster on a series `y` (n,) with columns `X` (n, q)."""
+        return cls(y, model.regimes(y, X), model.lags, most=most)
+
+    def plot(self, axes: Sequence[Any] | None = None) -> "RegimesDisplay":
+        """Draw the two panels, into `axes` if they are given; return self."""
+        require_matplotlib()
+        import matplotlib.pyplot as plt
+
+        drawn: Any = axes
+        if axes is None:
+            _, drawn = plt.subplots(2, figsize=(6.4, 4.6), layout="constrained")
+        above, below = drawn
+        labels, counts = self.regimes.labels, self.regimes.counts
+        steps = self.regimes.first + np.arange(len(labels))
+        above.plot(self.values, color="0.8", linewidth=0.8, zorder=0)
+        others = labels >= self.most
+        if others.any():
+            above.plot(steps[others], self.values[steps[others]], ".", color="0.6", label="others")
+        for k in range(min(self.most, len(counts))):
+            (at,) = np.nonzero(labels == k)
+            name = f"{k}: {counts[k] / max(1, counts.sum()):.0%}"
+            (line,) = above.plot(steps[at], self.values[steps[at]], ".", markersize=4, label=name)
+            below.plot(
+                np.arange(self.lags, 0, -1),
+                self.regimes.coefficients[k, : self.lags, 0],
+                marker=".",
+                color=line.get_color(),
+            )
+        above.set(xlabel="step", ylabel="series")
+        below.set(xlabel="lag", ylabel="coefficient")
+        for axis in (above, below):
+            axis.spines[["top", "right"]].set_visible(False)
+        above.legend(frameon=False, title="regime", loc="center left", bbox_to_anchor=(1, 0.5))
+        self.figure_, self.axes_ = above.figure, [above, below]
         return self

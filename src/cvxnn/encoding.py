@@ -1,4 +1,4 @@
-"""Frames that hold text or categories as numbers: a column of zeros and ones a category."""
+"""Text, categories and codes as numbers: a column of zeros and ones for each of them."""
 
 from collections.abc import Sequence
 from numbers import Real
@@ -16,6 +16,8 @@ Key = str | float
 """A category: text, or a number of a column that is declared categorical."""
 
 MOST = 1000
+_FEWEST = 3
+"""So few values a column of numbers must have to become indicators: those of two are itself."""
 _FEW = 20
 """So many categories a column may have however few rows there are."""
 
@@ -29,14 +31,24 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
     For pandas and polars frames, and arrays of objects. Columns of the type category, and columns
     that hold text, become one column for every category of training, in sorted order; a category
     that was not there in training is zero in all of them. Booleans are the numbers 0 and 1.
+    Numbers with few different values are often codes, grades or counts: with `levels`, a column of
+    numbers that has at least three and at most so many of them keeps its place and is followed by
+    a column 0/1 for every value.
 
     The estimators use it for frames with such columns. In front of a scaler it has a place of its
     own, because scalers take numbers alone.
+
+    Parameters
+    ----------
+    levels : int, default 0
+        Different values up to which a column of numbers also becomes a column 0/1 for each.
 
     Attributes
     ----------
     categories_ : list of (None or list)
         For every column its categories, or None where it holds numbers.
+    levels_ : list of (None or list)
+        For every column of numbers the values that have a column 0/1, or None where none has.
     n_features_in_, feature_names_in_
         As in scikit-learn.
 
@@ -45,7 +57,7 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
     ValueError
         Naming the column: for missing values, text among numbers, numbers where training had text
         or text where it had numbers, and in `fit` for more than 1000 categories, or more than 20
-        and than half of the rows.
+        and than half of the rows; for `levels` that is no number of values.
     MemoryBudgetError
         When the numbers would not fit into memory.
 
@@ -59,55 +71,75 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
     >>> encoder.transform(pd.DataFrame({"city": ["Rome", "Oslo"], "size": [1.5, 2.5]}))
     array([[0. , 1. , 1.5],
            [0. , 0. , 2.5]])
+    >>> grades = np.array([[1.0], [2.0], [3.0], [2.0]])
+    >>> ColumnEncoder(levels=5).fit_transform(grades)[:2]
+    array([[1., 1., 0., 0.],
+           [2., 0., 1., 0.]])
     """
+
+    def __init__(self, *, levels: int = 0) -> None:
+        self.levels = levels
 
     def fit(self, X: Any, y: Any = None) -> "ColumnEncoder":
         """Learn the categories of the columns of `X` (n, d); return self."""
+        if isinstance(self.levels, bool) or not 0 <= self.levels <= MOST:
+            raise ValueError(f"levels is {self.levels!r}; expected a number from 0 to {MOST}")
         rows = self._rows(X, reset=True)
         self.categories_: list[list[Key] | None] = []
+        self.levels_: list[list[float] | None] = []
         for name, column in zip(self._names(), _columns(rows), strict=True):
             text = is_text(column)
-            if not text:
-                _numbers(name, column)  # what cannot be transformed is refused here
+            values = [] if text else np.unique(_numbers(name, column)).tolist()
+            coded = _FEWEST <= len(values) <= self.levels
             self.categories_.append(categories(name, column) if text else None)
+            self.levels_.append(values if coded else None)
         return self
 
     def transform(self, X: Any) -> NDArray[Any]:
         """Return the columns as numbers, (n, d) to (n, width)."""
         check_is_fitted(self)
         rows = self._rows(X, reset=False)
-        if not any(self.categories_) and isinstance(rows, np.ndarray) and rows.dtype.kind == "f":
+        plain = not any(self.categories_) and not any(self.levels_)
+        if plain and isinstance(rows, np.ndarray) and rows.dtype.kind == "f":
             return rows
         memory.require(8 * rows.shape[0] * self.width_)
         result = np.zeros((rows.shape[0], self.width_))
         first = 0
-        for name, column, known in zip(
-            self._names(), _columns(rows), self.categories_, strict=True
+        for name, column, known, levels in zip(
+            self._names(), _columns(rows), self.categories_, self.levels_, strict=True
         ):
             if known is None:
-                result[:, first] = _numbers(name, column)
+                numbers = _numbers(name, column)
+                result[:, first] = numbers
                 first += 1
+                places = np.searchsorted(levels or [], numbers)
+                seen = np.flatnonzero(np.isin(numbers, levels or []))
             else:
                 places = _places(name, column, known)
                 seen = np.flatnonzero(places >= 0)
-                result[seen, first + places[seen]] = 1.0
-                first += len(known)
+            result[seen, first + places[seen]] = 1.0
+            first += len(known or levels or [])
         return result
 
     @property
     def width_(self) -> int:
         """How many columns of numbers there are."""
-        return sum(1 if known is None else len(known) for known in self.categories_)
+        return sum(len(names) for names in self._expanded([""] * len(self.categories_)))
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
-        """Return a name for every column of numbers: NAME, or NAME_CATEGORY."""
+        """Return a name for every column of numbers: NAME, NAME_CATEGORY or NAME_VALUE."""
         check_is_fitted(self)
-        names = _check_feature_names_in(self, input_features)
-        expanded = [
-            [str(name)] if known is None else [f"{name}_{key}" for key in known]
-            for name, known in zip(names, self.categories_, strict=True)
-        ]
+        expanded = self._expanded(_check_feature_names_in(self, input_features))
         return np.array([name for group in expanded for name in group], dtype=object)
+
+    def _expanded(self, names: Sequence[Any]) -> list[list[str]]:
+        groups = []
+        for name, known, levels in zip(names, self.categories_, self.levels_, strict=True):
+            if known is None:
+                groups.append([f"{name}", *(f"{name}_{value:g}" for value in levels or [])])
+            else:
+                groups.append([f"{name}_{key}" for key in known])
+        return groups
 
     def _names(self) -> list[str]:
         return [str(name) for name in _check_feature_names_in(self)]

@@ -21,11 +21,10 @@ from cvxnn.certificate import Scope
 from cvxnn.encoding import ColumnEncoder, holds_text
 from cvxnn.errors import CertificateWarning, UnsupportedError
 from cvxnn.functions import SampleLoss
-from cvxnn.gates import from_generators
 from cvxnn.linalg import threads
 from cvxnn.path import alpha_max
 from cvxnn.reading import by_blocks, validated
-from cvxnn.samples import Samples, distinct_samples, fingerprint
+from cvxnn.samples import Samples, distinct_samples, fingerprint, positive_weights
 from cvxnn.selection import Fold, Measure, Search, Table, content_folds, cross_validate, folds_of
 from cvxnn.solve import Progress, Solver, Status
 from cvxnn.streamed import dense_bytes, held, stays
@@ -151,7 +150,7 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     def _train(self, X: Any, target: Floats, weights: Any, labels: Any) -> None:
         begin = time.perf_counter()
         self._check_limits()
-        weights, _ = training.positive_weights(weights, X.shape[0])
+        weights, _ = positive_weights(weights, X.shape[0])
         architecture = training.architecture_of(self.architecture)
         self._require_memory(architecture, X, target.shape[1])
         X = held(X, by_blocks(self, architecture))
@@ -238,8 +237,7 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         words = {"intercept": self.fit_intercept, "skip": skip}
         if training.grows(architecture, self._choice(architecture, target.shape[1])):
             problem = training.open_problem_of(architecture, X, target, weights, loss, **words)
-            solver = training.grower(self.solver, seed, self.tol)
-            return problem, solver, "neurons are added where they help"
+            return problem, *training.open_solver(problem, self.solver, seed, self.tol)
         gates, scope = self._gates(architecture, X, seed)
         given = training.problem_of(
             architecture, X, target, weights, loss, gates, scope=scope, **words
@@ -282,8 +280,8 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     def _gates(self, architecture: Architecture, X: Array, seed: int) -> Any:
         sampled = isinstance(self.gates, str) and self.gates != "enumerate"
-        if architecture.has_gates and self.warm_start and sampled and hasattr(self, "generators_"):
-            gates = from_generators(architecture.features(X), self.generators_)
+        if self.warm_start and sampled and hasattr(self, "generators_"):
+            gates = architecture.source.given(architecture.features(X), self.generators_)
             return gates, Scope.GIVEN_GATES  # all patterns of other data are not all of these
         rng = np.random.default_rng(seed)
         return training.gates_of(architecture, X, self.gates, self.n_gates, rng)

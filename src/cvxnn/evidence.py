@@ -9,10 +9,9 @@ from cvxnn import training
 from cvxnn.architectures import assemble, free_columns
 from cvxnn.certificate import Evidence, Scope
 from cvxnn.functions import mean_loss
-from cvxnn.gates import from_generators
 from cvxnn.linalg import threads
 from cvxnn.reading import by_blocks
-from cvxnn.samples import distinct_samples, fingerprint
+from cvxnn.samples import distinct_samples, fingerprint, positive_weights
 from cvxnn.streamed import held
 
 Floats = NDArray[np.float64]
@@ -20,7 +19,7 @@ Floats = NDArray[np.float64]
 
 def evidence_of(model: Any, X: Any, target: Floats, weights: Any) -> Evidence:
     """Return the claim of a model, and what samples (n, d) and targets (n, c) say about it."""
-    weights, keep = training.positive_weights(weights, X.shape[0])
+    weights, keep = positive_weights(weights, X.shape[0])
     X = held(X, by_blocks(model, model.architecture_))
     objections: list[str] = []
     if fingerprint(X, target, weights) != model.fingerprint_:
@@ -35,12 +34,9 @@ def _on_given_gates(
 ) -> Evidence:
     architecture = model.architecture_
     features = architecture.features(X)
-    if architecture.has_gates:
-        gates = from_generators(features, model.generators_)
-    else:
-        gates, _ = training.gates_of(architecture, X, "auto", 1, np.random.default_rng(0))
-    whole = model.certificate_.scope is Scope.ALL_NETWORKS and architecture.has_gates
-    if whole and not training.complete(gates, features):
+    gates = architecture.source.given(features, model.generators_)
+    whole = model.certificate_.scope is Scope.ALL_NETWORKS
+    if whole and not training.complete(architecture, gates, features):
         objections.append("the gates are not all activation patterns of the data")
     problem = assemble(
         architecture,

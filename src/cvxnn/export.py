@@ -1,44 +1,181 @@
-"""Trained networks as modules of torch."""
+"""A trained network as a torch module; torch is imported when one is made."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from cvxnn.architectures import BY_NAME, Network
+import numpy as np
+
+from cvxnn.architectures import BY_NAME
 from cvxnn.arrays import to_numpy
 from cvxnn.errors import UnsupportedError
+from cvxnn.gates import reached
+
+_EPS = 1e-30
+"""Lost beside a variance of one; torch trains no layer without."""
 
 
-def to_torch(network: Network) -> Any:
-    """Return a `torch.nn.Module` in float64 with the network's arrays as its parameters.
+def to_torch(model: Any) -> Any:
+    """Return a fitted estimator's network, or a network, as a torch module in float64.
 
-    It maps tensors (n, d) to outputs (n, c) by the network's own formula, where its parameters are,
-    and its parameters have gradients. Raises UnsupportedError where torch is not installed.
+    ReLU networks become Linear, ReLU, Linear; batch-normalised ones have a `BatchNorm1d` with
+    eps = 1e-30 beside the ReLU, threshold and sign networks a step without gradient. Hidden layers
+    that torch has none of compute the network's own formula, with gradients in `weights_in`. The
+    module is in evaluation mode and gives the outputs of the network, (n, c): classifiers their
+    scores.
 
+    Raises UnsupportedError where torch is not installed and for networks of no architecture here.
+
+    >>> import torch
     >>> from cvxnn import ConvexRegressor
-    >>> X, y = [[-1.0], [0.0], [2.0]], [1.0, 0.0, 4.0]
-    >>> model = ConvexRegressor("quadratic", alpha=0.01).fit(X, y)
-    >>> module = to_torch(model.network_)
-    >>> sorted(name for name, _ in module.named_parameters())
-    ['activation', 'intercept', 'skip', 'weights_in', 'weights_out']
+    >>> X, y = [[-1.0], [0.0], [1.0], [2.0]], [1.0, 0.0, 1.0, 2.0]
+    >>> model = ConvexRegressor("batchnorm", alpha=0.01, random_state=0).fit(X, y)
+    >>> outputs = to_torch(model)(torch.tensor(X, dtype=torch.float64))[:, 0]
+    >>> bool(np.allclose(outputs.detach(), model.predict(X)))
+    True
     """
     try:
         import torch
     except ImportError as error:
         raise UnsupportedError(
-            "to_torch needs torch, which is not installed; install cvxnn[torch]"
+            "a torch module needs torch, which is not installed; install cvxnn[torch]"
         ) from error
-    rebuild = BY_NAME[network.architecture].network
+    network = getattr(model, "network_", model)
+    kind = getattr(network, "architecture", None)
+    if kind not in BY_NAME:
+        known = ", ".join(BY_NAME)
+        raise UnsupportedError(
+            f"there is no torch module of a {type(network).__name__}; expected a fitted estimator "
+            f"or a network, one of {known}"
+        )
 
-    class Module(torch.nn.Module):  # type: ignore[misc]  # torch is not there for mypy
-        """A network of cvxnn; `forward` maps (n, d) to (n, c)."""
+    hidden = _HIDDEN.get(kind, _formula)(network)
+
+    class Module(torch.nn.Module):  # type: ignore[misc]
+        """hidden, then outputs, and the linear skip beside them."""
 
         def __init__(self) -> None:
             super().__init__()
-            for name, value in network.parameters().items():
-                tensor = torch.asarray(to_numpy(value).copy(), dtype=torch.float64)
-                self.register_parameter(name, torch.nn.Parameter(tensor))
+            self.hidden = hidden
+            self.outputs = linear(to_numpy(network.weights_out).T, network.intercept)
+            self.skip = linear(to_numpy(network.skip).T, None)
 
-        def forward(self, x: Any) -> Any:
-            views = {name: each.view_as(each) for name, each in self.named_parameters()}
-            return rebuild(views)(x)
+        def forward(self, X: Any) -> Any:
+            return self.outputs(self.hidden(X)) + self.skip(X)
 
-    return Module()
+    return Module().eval()
+
+
+def linear(weight: Any, bias: Any) -> Any:
+    """Return a Linear layer with `weight` (out, in) and `bias` (out,), or none."""
+    import torch
+
+    rows = np.array(to_numpy(weight), dtype=np.float64)
+    layer = torch.nn.utils.skip_init(
+        torch.nn.Linear, rows.shape[1], rows.shape[0], bias=bias is not None, dtype=torch.float64
+    )
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(rows))
+        if bias is not None:
+            layer.bias.copy_(torch.from_numpy(np.array(to_numpy(bias), dtype=np.float64)))
+    return layer
+
+
+def _first(network: Any) -> Any:
+    """Return the Linear layer of a network's inner weights, its hidden bias split off."""
+    weights, d = to_numpy(network.weights_in), len(network.skip)
+    bias = weights[:, d] if weights.shape[1] > d else None
+    return linear(weights[:, :d], bias)
+
+
+def _relu(network: Any) -> Any:
+    import torch
+
+    return torch.nn.Sequential(_first(network), torch.nn.ReLU())
+
+
+def _batchnorm(network: Any) -> Any:
+    import torch
+
+    return torch.nn.Sequential(_first(network), _normal(network), torch.nn.ReLU())
+
+
+def _batchnorm_after(network: Any) -> Any:
+    import torch
+
+    return torch.nn.Sequential(_first(network), torch.nn.ReLU(), _normal(network))
+
+
+def _normal(network: Any) -> Any:
+    """Return the BatchNorm1d of a network's statistics, scales and shifts."""
+    import torch
+
+    layer = torch.nn.BatchNorm1d(network.n_neurons, eps=_EPS, dtype=torch.float64)
+    scale, shift = to_numpy(network.units)
+    values = {
+        "weight": scale * to_numpy(network.gammas),
+        "bias": shift * to_numpy(network.shifts),
+        "running_mean": to_numpy(network.means),
+        "running_var": to_numpy(network.variances),
+    }
+    with torch.no_grad():
+        for name, value in values.items():
+            getattr(layer, name).copy_(torch.from_numpy(np.array(value, dtype=np.float64)))
+    return layer
+
+
+def _formula(network: Any) -> Any:
+    import torch
+
+    class Formula(torch.nn.Module):  # type: ignore[misc]
+        """The hidden layer by the network's own formula; weights_in is trained, the rest given."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            for name, array in network.parameters().items():
+                value = torch.from_numpy(np.array(to_numpy(array), dtype=np.float64))
+                if name == "weights_in":
+                    self.register_parameter(name, torch.nn.Parameter(value))
+                elif name not in _OUTER:
+                    self.register_buffer(name, value)
+
+        def forward(self, X: Any) -> Any:
+            weights = self.weights_in.view_as(self.weights_in)  # a tensor, as X is
+            return replace(network, **dict(self.named_buffers()), weights_in=weights).hidden(X)
+
+    return Formula()
+
+
+def _step(network: Any) -> Any:
+    import torch
+
+    class Step(torch.nn.Module):  # type: ignore[misc]
+        """s step(x'w), by the rule of the network: a product within rounding counts as zero."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            parameters = network.parameters()
+            for name in ("weights_in", "amplitudes"):
+                value = torch.from_numpy(np.array(to_numpy(parameters[name]), dtype=np.float64))
+                self.register_buffer(name, value)
+
+        def forward(self, X: Any) -> Any:
+            if self.weights_in.shape[1] > X.shape[1]:
+                X = torch.nn.functional.pad(X, (0, 1), value=1.0)
+            steps = reached(X, self.weights_in).to(X.dtype)
+            return (2 * steps - 1 if network.sign else steps) * self.amplitudes
+
+    return Step()
+
+
+_OUTER = ("weights_out", "intercept", "skip")
+"""What the layers beside the hidden one hold."""
+
+_HIDDEN: dict[str, Callable[[Any], Any]] = {
+    "relu": _relu,
+    "batchnorm": _batchnorm,
+    "batchnorm_after": _batchnorm_after,
+    "threshold": _step,
+    "sign": _step,
+}
+"""What makes the hidden layers of torch's own layers, by architecture."""

@@ -1,15 +1,15 @@
 """A sequence of strengths, warm-started, and the largest useful one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxnn.arrays import Array, double, is_sparse, like, to_numpy
+from cvxnn.arrays import Array, double, is_sparse, like, namespace, to_numpy
 from cvxnn.functions import CrossEntropy, Logistic, Mean, SampleLoss
 from cvxnn.program import Iterate, Program
 from cvxnn.solve import Solution, Solver, solve_part
@@ -108,16 +108,55 @@ def grid(largest: float, ratio: float, count: int) -> NDArray[np.float64]:
     return np.geomspace(largest / 2, largest * ratio, count)
 
 
+class Mark(NamedTuple):
+    """A solution on a path."""
+
+    alpha: float
+    iterate: Iterate
+
+
 def path(
-    problem: Any, alphas: NDArray[np.float64], solver: Solver, **limits: Any
+    problem: Any,
+    alphas: NDArray[np.float64],
+    solver: Solver,
+    behind: Sequence[Mark] = (),
+    **limits: Any,
 ) -> Iterator[tuple[float, Solution]]:
-    """Yield (alpha, solution) for each strength in turn, each started from the one before."""
-    start: Iterate | None = None
-    for alpha in alphas:
-        here = problem.at(float(alpha))
+    """Yield (alpha, solution) for each falling strength in turn, each started from those before.
+
+    `behind` are the last solutions of a path that is gone on with.
+    """
+    marks = list(behind)
+    for alpha in map(float, alphas):
+        here = problem.at(alpha)
+        start = _ahead(here, marks)
         solution = solve_part(here.working(), solver, start=start, judge=here.judge, **limits)
-        start = solution.iterate
-        yield float(alpha), solution
+        marks = [*marks[-1:], Mark(alpha, solution.iterate)]
+        yield alpha, solution
+
+
+def _ahead(problem: Any, marks: Sequence[Mark]) -> Iterate | None:
+    """Return where the line through the last two solutions of a path leads, block by block.
+
+    Solutions are piecewise smooth in alpha. Without cones, and with the same gates, the blocks
+    that are not zero go on along their line unless they would turn away; the dual point stays,
+    since a line soon leaves the domain of the loss's conjugate.
+    """
+    if not marks:
+        return None
+    last = marks[-1].iterate
+    shapes = {mark.iterate.blocks.shape for mark in marks} | {problem.program.lift.in_shape}
+    if len(marks) < 2 or len(shapes) > 1 or problem.program.constraint is not None:
+        return last
+    before, share = marks[-2], marks[-1].alpha - problem.alpha
+    share /= before.alpha - marks[-1].alpha
+    xp = namespace(last.blocks)
+    blocks = last.blocks + share * (last.blocks - before.iterate.blocks)
+    along = xp.sum(blocks * last.blocks, axis=(1, 2), keepdims=True) > 0
+    return last._replace(
+        blocks=xp.where(along, blocks, last.blocks),
+        free=last.free + share * (last.free - before.iterate.free),
+    )
 
 
 def row_keys(X: Array, y: Array, salt: bytes = b"") -> NDArray[np.bytes_]:

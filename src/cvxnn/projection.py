@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxnn.arrays import Array, device, like, namespace, spectral_norm, to_numpy
+from cvxnn.arrays import Array, device, like, namespace, to_numpy
 from cvxnn.maps import row_blocks
 from cvxnn.program import Constraint, Program
 
@@ -105,7 +105,7 @@ def shorten(constraint: Constraint, g: Array, start: Array | None = None) -> Arr
     All blocks advance together, in two products a step; every m is valid, a better one is tighter.
     """
     xp, rows = namespace(g), constraint.map
-    bound = spectral_norm(rows.gram()) or 1.0
+    bound = float(xp.max(xp.linalg.eigvalsh(rows.gram())[..., -1])) or 1.0
     point = xp.zeros(rows.out_shape, dtype=g.dtype) + 0 * g[:, :1, :] if start is None else start
     ahead, momentum = point, 1.0
     for _ in range(_ROUNDS):

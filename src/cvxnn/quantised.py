@@ -17,13 +17,14 @@ from cvxnn.functions import L1, SampleLoss, Unpenalised, mean_loss
 from cvxnn.maps import Gated, QuadraticForms
 from cvxnn.path import interior_dual
 from cvxnn.program import Iterate, Program
+from cvxnn.samples import positive_weights
 from cvxnn.solve import solve_part
 from cvxnn.solvers import ADMM, FISTA
 from cvxnn.solvers.conic import ConeProgram, iterate_of, power_of_two, written_out
 from cvxnn.solvers.piece import Matrix
 from cvxnn.solvers.reference import interior_point
 from cvxnn.symmetric import side_of, to_matrices
-from cvxnn.training import LOSSES, named, positive_weights
+from cvxnn.training import LOSSES, named
 
 Floats = NDArray[np.float64]
 

@@ -29,4 +29,4 @@ def by_blocks(model: Any, architecture: Architecture) -> bool:
     """
     enumerated = isinstance(model.gates, str) and model.gates == "enumerate"
     whole = bool(model.skip) or enumerated or model.device is not None
-    return architecture.name == "gated" and not whole
+    return architecture.streams and not whole

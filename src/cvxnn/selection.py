@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,9 +14,9 @@ from threadpoolctl import threadpool_limits
 from cvxnn.architectures import Architecture, Network, evaluate
 from cvxnn.arrays import Array, device, double, namespace, to_numpy
 from cvxnn.errors import CertificateWarning
-from cvxnn.path import grid, interior_dual, row_keys
+from cvxnn.path import Mark, grid, interior_dual, path, row_keys
 from cvxnn.program import Iterate
-from cvxnn.solve import Solver, solve_part
+from cvxnn.solve import Solver
 from cvxnn.streamed import pick
 
 Floats = NDArray[np.float64]
@@ -157,7 +157,7 @@ def cross_validate(
     rows: list[list[Seen]] = []
     ahead = 1 if search.n_jobs in (None, 1) else _AHEAD
     parallel = Parallel(n_jobs=search.n_jobs)
-    starts: list[Iterate | None] = [None] * len(folds)
+    behind: list[list[Mark]] = [[] for _ in folds]
 
     def table() -> Table:
         losses = np.array([[seen.score for seen in row] for row in rows])
@@ -170,9 +170,9 @@ def cross_validate(
         while len(rows) < len(alphas):
             some = alphas[len(rows) : len(rows) + ahead]
             done = parallel(
-                delayed(run)(some, start) for run, start in zip(runs, starts, strict=True)
+                delayed(run)(some, marks) for run, marks in zip(runs, behind, strict=True)
             )
-            starts = [iterate for _, iterate in done]
+            behind = [marks for _, marks in done]
             for row in zip(*(seen for seen, _ in done), strict=True):
                 rows.append(list(row))
                 if table().ended(search.patience):
@@ -221,31 +221,30 @@ class _Run:
         self.solver, self.measure, self.search = solver, measure, search
         self.name = name
 
-    def __call__(self, alphas: Floats, start: Iterate | None) -> tuple[list[Seen], Iterate]:
-        """Return what there is to see at some strengths, and the last solution."""
+    def __call__(self, alphas: Floats, behind: Sequence[Mark]) -> tuple[list[Seen], list[Mark]]:
+        """Return what there is to see at some strengths, and the last two solutions."""
         limits = {"tol": self.search.tol, "max_iter": self.search.max_iter}
-        seen: list[Seen] = []
+        seen, marks = [], list(behind)
         with threadpool_limits(1):
-            for alpha in alphas:
-                try:
-                    here = self.train.at(float(alpha))
-                    start = solve_part(
-                        here.working(), self.solver, start=start, judge=here.judge, **limits
-                    ).iterate
-                    network = here.network(start)
-                    outputs = evaluate(network, self.X)
-                    values = [
-                        to_numpy(double(each(outputs, self.target)))
-                        for each in (self.measure, self.loss)
-                    ]
-                except Exception as error:
-                    error.add_note(f"in cross-validation: {self.name}, alpha = {alpha:.6g}")
-                    raise
-                score, loss = (float(self.weights @ value) for value in values)
-                kept = _on_host(here.architecture, network) if self.search.keep else None
-                seen.append(Seen(score, loss, kept))
-        assert start is not None
-        return seen, start
+            try:
+                for alpha, solution in path(self.train, alphas, self.solver, behind, **limits):
+                    marks = [*marks[-1:], Mark(alpha, solution.iterate)]
+                    seen.append(self._seen(alpha, solution.iterate))
+            except Exception as error:
+                alpha = alphas[len(seen)]
+                error.add_note(f"in cross-validation: {self.name}, alpha = {alpha:.6g}")
+                raise
+        return seen, marks
+
+    def _seen(self, alpha: float, iterate: Iterate) -> Seen:
+        network = self.train.at(alpha).network(iterate)
+        outputs = evaluate(network, self.X)
+        score, loss = (
+            float(self.weights @ to_numpy(double(each(outputs, self.target))))
+            for each in (self.measure, self.loss)
+        )
+        kept = _on_host(self.train.architecture, network) if self.search.keep else None
+        return Seen(score, loss, kept)
 
 
 def _on_host(architecture: Architecture, network: Network) -> Network:

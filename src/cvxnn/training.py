@@ -20,6 +20,7 @@ from cvxnn.architectures import (
 )
 from cvxnn.arrays import Array, like, namespace, to_numpy
 from cvxnn.certificate import Certificate, Scope
+from cvxnn.everywhere.closed import ClosedForm
 from cvxnn.everywhere.grow import Grow
 from cvxnn.everywhere.open import OpenProblem, open_problem
 from cvxnn.everywhere.sketch import Sketch
@@ -34,7 +35,7 @@ from cvxnn.functions import (
     SquaredHinge,
     mean_loss,
 )
-from cvxnn.gates import Gates, distinct, enumerate_patterns, from_generators, gaussian
+from cvxnn.gates import Gates
 from cvxnn.gates.base import pattern_keys
 from cvxnn.path import interior_dual, null_model
 from cvxnn.program import Iterate, Program
@@ -95,41 +96,38 @@ def gates_of(
     """Return the gates that a user asked for, and what a bound over them speaks of.
 
     `choice` is "sample", "enumerate" or an array of generators (p, d), d counting the bias; "auto"
-    and "grow" are "sample" where gates are fixed. Only a ReLU program on all patterns with one
-    output, and programs of networks without gates, for which it must be "auto", speak of all.
+    and "grow" are "sample" where gates are fixed. The scope is that of one output.
+
+    Raises ValueError for other words, and for any but "auto" where there are no gates.
     """
-    if not architecture.has_gates:
-        return _no_gates(architecture, X, choice)
-    features = architecture.features(X)
+    _require_gates(architecture, choice)
+    features, source = architecture.features(X), architecture.source
+    some = architecture.scope(every=False, outputs=1)
     if not isinstance(choice, str):
-        return distinct_or_all(from_generators(features, choice)), Scope.GIVEN_GATES
-    if choice not in GATES:
-        raise ValueError(
-            f"gates is {choice!r}; expected 'auto', 'grow', 'sample', 'enumerate' or an array of "
-            "generators"
-        )
+        return source.useful(source.given(features, choice), features), some
     if choice != "enumerate":
-        return gaussian(features, n_gates, rng), Scope.GIVEN_GATES
-    exact = architecture.name == "relu"
-    scope = Scope.ALL_NETWORKS if exact else Scope.GIVEN_GATES
-    return distinct_or_all(enumerate_patterns(features)), scope
+        return source.draw(features, n_gates, rng), some
+    return source.every(features), architecture.scope(every=True, outputs=1)
 
 
-def _no_gates(architecture: Architecture, X: Array, choice: str | Array) -> tuple[Gates, Scope]:
-    """Return no gates, with a scope of all networks; ValueError unless `choice` is "auto"."""
-    if not (isinstance(choice, str) and choice == "auto"):
+def _require_gates(architecture: Architecture, choice: str | Array) -> None:
+    """Raise ValueError for words that are none, and for any but "auto" where there are no gates."""
+    word = isinstance(choice, str)
+    if without_gates(architecture) and not (word and choice == "auto"):
         raise ValueError(
             f"gates is {choice!r} but {architecture.name} networks have no gates: their program is "
             "over all networks; leave gates='auto'"
         )
-    width = architecture.features(X[:1]).shape[1]
-    return Gates(np.zeros((0, width)), np.zeros((0, X.shape[0]), np.bool_)), Scope.ALL_NETWORKS
+    if word and choice not in GATES:
+        raise ValueError(
+            f"gates is {choice!r}; expected 'auto', 'grow', 'sample', 'enumerate' or an array of "
+            "generators"
+        )
 
 
-def distinct_or_all(gates: Gates) -> Gates:
-    """Return the distinct gates that are open somewhere; all of them if none is."""
-    kept = distinct(gates)
-    return kept if len(kept) else gates
+def without_gates(architecture: Architecture) -> bool:
+    """Tell whether the program is over all networks on any gates, so that there are none."""
+    return architecture.scope(every=False, outputs=1) is Scope.ALL_NETWORKS
 
 
 def problem_of(
@@ -145,7 +143,6 @@ def problem_of(
     skip: bool,
 ) -> Problem:
     """Return the problem at alpha = 1; `target` (n, c) in float64, positive `weights` (n,)."""
-    several = architecture.name == "relu" and target.shape[1] > 1
     problem = assemble(
         architecture,
         X,
@@ -154,7 +151,7 @@ def problem_of(
         1.0,
         free=free_columns(X, intercept=intercept, skip=skip),
         outputs=target.shape[1],
-        scope=Scope.SEPARATE_OUTPUTS if several else scope,
+        scope=architecture.scope(every=scope is Scope.ALL_NETWORKS, outputs=target.shape[1]),
     )
     return problem.within(interior_dual(problem.program))
 
@@ -210,17 +207,21 @@ def _for_smooth(size: int) -> tuple[Solver, str]:
 def chosen(
     architecture: Architecture, gates: str | Array, solver: str | Solver, loss: SampleLoss
 ) -> str | Array:
-    """Return what "auto" stands for: "grow" for ReLU networks where growth can, else "sample"."""
+    """Return what "auto" stands for: "grow" where networks grow and growth can, else "sample".
+
+    Raises ValueError as `gates_of`.
+    """
+    _require_gates(architecture, gates)
     if not (isinstance(gates, str) and gates == "auto"):
         return gates
     own = isinstance(solver, str) and solver == "auto"
-    can = own and architecture.name == "relu" and math.isfinite(loss.smoothness)
+    can = own and architecture.grows and math.isfinite(loss.smoothness)
     return "grow" if can else "sample"
 
 
 def grows(architecture: Architecture, gates: str | Array) -> bool:
     """Tell whether training is over all networks, not over given gates."""
-    return isinstance(gates, str) and gates == "grow" and architecture.name == "relu"
+    return isinstance(gates, str) and gates == "grow" and architecture.grows
 
 
 def grower(choice: str | Solver, seed: int, tol: float) -> Solver:
@@ -237,6 +238,18 @@ def grower(choice: str | Solver, seed: int, tol: float) -> Solver:
     if not isinstance(choice, str):
         return choice
     return Grow(seed=seed) if tol < _ROUGH else replace(_LIGHT, tol=tol, seed=seed)
+
+
+def open_solver(
+    problem: OpenProblem, choice: str | Solver, seed: int, tol: float
+) -> tuple[Solver, str]:
+    """Return the solver of an open problem, and why it is this one.
+
+    "auto" is the closed form where the data have one; else as `grower`.
+    """
+    if choice == "auto" and ClosedForm().why_not(working := problem.working()) is None:
+        return ClosedForm(), ClosedForm().reason(working)
+    return grower(choice, seed, tol), "neurons are added where they help"
 
 
 def roughly(solver: Solver, *, kept: bool) -> Solver:
@@ -305,7 +318,7 @@ def average(
 ) -> Trained:
     """Return the mean of networks as one network, and what its own dual point proves of it."""
     begin = time.perf_counter()
-    if isinstance(problem, Problem) and problem.architecture.name == "relu":
+    if isinstance(problem, Problem) and problem.architecture.grows:
         # a neuron's pattern on all samples need not be among the gates: compared with all networks
         loss, interior = problem.program.loss, problem.program.interior
         every = open_problem(problem.architecture, problem.X, loss, problem.free)
@@ -358,37 +371,11 @@ def require_memory(
     memory.require(dense + memory.predict(sizes, chosen, by_blocks=streams, **words))
 
 
-def positive_weights(weights: Any, n: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return the sample weights (n,) and which are positive; the others take no part.
-
-    Raises ValueError for a wrong shape, for NaN, infinite or negative weights, and for all zero.
-    """
-    if weights is None:
-        return np.ones(n), np.ones(n, dtype=np.bool_)
-    values = np.asarray(weights, dtype=np.float64)
-    if values.ndim == 0:
-        values = np.full(n, float(values))
-    if values.shape != (n,):
-        raise ValueError(
-            f"sample_weight has shape {values.shape} but X has {n} rows; pass one weight per sample"
-        )
-    bad = ~np.isfinite(values) | (values < 0)
-    if bad.any():
-        row = int(np.flatnonzero(bad)[0])
-        raise ValueError(
-            f"sample_weight[{row}] is {values[row]}; weights must be finite and at least 0"
-        )
-    if not (values > 0).any():
-        raise ValueError(
-            "sample_weight is zero for every sample; give some sample a positive weight"
-        )
-    return values, values > 0
-
-
-def complete(gates: Gates, features: Array) -> bool:
+def complete(architecture: Architecture, gates: Gates, features: Array) -> bool:
     """Tell whether the gates hold every activation pattern of the data."""
     try:
-        every = distinct(enumerate_patterns(features))
+        every = architecture.source.every(features)
     except ValueError:  # there are more than can be listed, let alone held by a model
         return False
-    return bool(np.isin(pattern_keys(every.masks), pattern_keys(gates.masks)).all())
+    needed, given = (architecture.source.canonical(each.masks) for each in (every, gates))
+    return bool(np.isin(pattern_keys(needed), pattern_keys(given)).all())

@@ -25,6 +25,7 @@ from cvxnn.architectures.polynomial import decomposed
 from cvxnn.errors import UnsupportedError
 from cvxnn.functions import Logistic, Quantile, SampleLoss, Squared
 from cvxnn.path import alpha_max
+from cvxnn.regimes import regimes_of
 from cvxnn.solve import solve
 from cvxnn.solvers import ADMM, FISTA, Newton, Reference, WorkingSet
 from cvxnn.training import gates_of, problem_of, train
@@ -320,18 +321,17 @@ def test_narrow_data_are_certified_wide() -> None:
     assert model.certificate_.proves(1e-3)
 
 
-@pytest.mark.parametrize("name", ["polynomial", "quadratic", "relu", "gated"])
+@pytest.mark.parametrize("name", ["polynomial", "quadratic"])
 def test_torch_module_gives_the_same_outputs(name: str) -> None:
     torch = pytest.importorskip("torch")
     from cvxnn.export import to_torch
 
-    gates = "auto" if name in ("polynomial", "quadratic") else "sample"
-    model = ConvexRegressor(name, alpha=0.02, gates=gates, random_state=0).fit(X, Y[:, 0])
+    model = ConvexRegressor(name, alpha=0.02, random_state=0).fit(X, Y[:, 0])
     module = to_torch(model.network_)
     outputs = module(torch.asarray(X))
     np.testing.assert_allclose(outputs.detach().numpy()[:, 0], model.predict(X), atol=1e-12)
     outputs.square().sum().backward()
-    assert float(module.weights_in.grad.abs().sum()) > 0
+    assert float(module.hidden.weights_in.grad.abs().sum()) > 0
 
 
 # bad input
@@ -353,6 +353,27 @@ def test_a_linear_activation_is_refused() -> None:
 def test_gates_are_refused(gates: Any) -> None:
     with pytest.raises(ValueError, match="have no gates"):
         ConvexRegressor("polynomial", alpha=0.1, gates=gates).fit(X, Y[:, 0])
+
+
+def test_gates_are_refused_by_a_warm_start_too() -> None:
+    model = ConvexRegressor("quadratic", alpha=0.1, warm_start=True).fit(X, Y[:, 0])
+    with pytest.raises(ValueError, match="quadratic networks have no gates"):
+        model.set_params(gates="sample").fit(X, Y[:, 0])
+
+
+@pytest.mark.parametrize("gates", ["own", "enumerate", "all"])
+def test_every_bound_is_over_all_networks(gates: str) -> None:
+    model = ConvexRegressor("polynomial", alpha=0.05).fit(X, Y[:, 0])
+    found = certify_network(model.network_, X, Y[:, 0], alpha=0.05, gates=gates)
+    assert (found.scope, found.bound) == (Scope.ALL_NETWORKS, "dual")
+    assert found.lower <= found.upper == pytest.approx(model.certificate_.upper, rel=1e-9)
+    assert found.relative_gap < 1e-3
+
+
+def test_there_are_no_linear_models_to_tell_apart() -> None:
+    model = ConvexRegressor("quadratic", alpha=0.05).fit(X, Y[:, 0])
+    with pytest.raises(UnsupportedError, match="quadratic networks have no neurons that half-"):
+        regimes_of(model.network_, X)
 
 
 def test_a_neuron_of_another_length_is_another_network() -> None:

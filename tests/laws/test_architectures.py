@@ -1,18 +1,19 @@
 """The laws of an architecture: its network and its program are two views of one thing."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from tests.instances import every_architecture
+from tests.instances import ARCHITECTURES, WITH_GATES, with_bias
 from tests.solvers.problems import LOSSES, REGRESSION, Sizes, draw
 
 from cvxnn.architectures import (
     Architecture,
     GatedReLU,
+    Polynomial,
     Problem,
     ReLU,
     ReLUNetwork,
@@ -22,7 +23,7 @@ from cvxnn.architectures import (
 )
 from cvxnn.certificate import Scope
 from cvxnn.functions import Logistic, SampleLoss, Squared, mean_loss
-from cvxnn.gates import distinct, enumerate_patterns, masks_of
+from cvxnn.gates import Faces, HalfSpaces, distinct, enumerate_patterns, masks_of
 from cvxnn.program import Iterate
 from cvxnn.projection import inside_cones
 from cvxnn.solve import Status, solve
@@ -30,18 +31,18 @@ from cvxnn.solvers import Reference, WorkingSet
 
 SIZES = Sizes(n=12, d=3, p=6, outputs=3)
 SEEDS = st.integers(0, 2**16)
-Make = Callable[..., Architecture]
 
 laws = settings(max_examples=15, deadline=None)
 few = settings(max_examples=6, deadline=None)
 
-either = pytest.mark.parametrize("architecture", [GatedReLU, ReLU], ids=lambda one: one.name)
+every = pytest.mark.parametrize("architecture", ARCHITECTURES, ids=lambda one: one.name)
+with_gates = pytest.mark.parametrize("architecture", WITH_GATES, ids=lambda one: one.name)
 every_loss = pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
 
 
-def drawn(architecture: Make, loss: SampleLoss, seed: int) -> Problem:
+def drawn(architecture: Any, loss: SampleLoss, seed: int) -> Problem:
     seeds = [seed, LOSSES.index(loss)]
-    return draw(seeds, architecture(bias=seed % 2 == 0), loss, SIZES).problem
+    return draw(seeds, with_bias(architecture, seed % 2 == 0), loss, SIZES).problem
 
 
 def some_point(problem: Problem, seed: int) -> Iterate:
@@ -63,33 +64,41 @@ def features_of(problem: Problem) -> np.ndarray:
 # gates and features
 
 
-@either
+@every
 @laws
 @given(seed=SEEDS)
-def test_masks_match_generators(architecture: type[Architecture], seed: int) -> None:
+def test_masks_match_generators(architecture: Architecture, seed: int) -> None:
     problem = drawn(architecture, Squared(), seed)
     features = features_of(problem)
     np.testing.assert_array_equal(problem.gates.masks, problem.gates.generators @ features.T >= 0)
-    every = enumerate_patterns(features)
-    np.testing.assert_array_equal(every.masks, masks_of(every.generators, features))
+    source = problem.architecture.source
+    gates = source.every(features)
+    again = source.given(features, gates.generators)
+    np.testing.assert_array_equal(gates.masks, again.masks)
+    if isinstance(source, HalfSpaces | Faces):
+        assert len(source.useful(again, features)) == len(gates)
+    if isinstance(source, HalfSpaces):
+        np.testing.assert_array_equal(gates.masks, masks_of(gates.generators, features))
 
 
-@every_architecture
-def test_the_bias_is_a_last_column_of_ones(architecture: Make) -> None:
+@every
+def test_the_bias_is_a_last_column_of_ones(architecture: Any) -> None:
     X = np.arange(6.0).reshape(3, 2)
-    np.testing.assert_array_equal(architecture(bias=True).features(X)[:, :2], X)
-    np.testing.assert_array_equal(architecture(bias=True).features(X)[:, 2], 1.0)
-    assert architecture(bias=False).features(X) is X
+    features = with_bias(architecture, True).features(X)
+    np.testing.assert_array_equal(features[:, :2], X)
+    np.testing.assert_array_equal(features[:, 2], 1.0)
+    plain = with_bias(architecture, False)
+    assert plain == architecture or plain.features(X) is X
 
 
 # the network of a point
 
 
-@every_architecture
+@every
 @every_loss
 @laws
 @given(seed=SEEDS)
-def test_network_is_program(architecture: Make, loss: SampleLoss, seed: int) -> None:
+def test_network_is_program(architecture: Architecture, loss: SampleLoss, seed: int) -> None:
     """Same predictions on the training data, and no larger objective; equal where norms add up."""
     problem = drawn(architecture, loss, seed)
     point = some_point(problem, seed)
@@ -100,14 +109,14 @@ def test_network_is_program(architecture: Make, loss: SampleLoss, seed: int) -> 
     penalty = program.penalty.value(point.blocks)
     assert problem.alpha * network.weight_decay() <= penalty * (1 + 1e-9)
     assert problem.objective(network) <= value * (1 + 1e-9) + 1e-9 * penalty
-    if architecture is not ReLU:  # no two neurons are of one kind and direction
+    if program.constraint is None:  # neurons that share a gate are already one block
         assert problem.objective(network) == pytest.approx(value, rel=1e-9)
 
 
-@every_architecture
+@every
 @laws
 @given(seed=SEEDS)
-def test_unlift_inverts_recover(architecture: Make, seed: int) -> None:
+def test_unlift_inverts_recover(architecture: Architecture, seed: int) -> None:
     problem = drawn(architecture, Squared(), seed)
     point, program = some_point(problem, seed), problem.program
     network = problem.network(point)
@@ -118,16 +127,16 @@ def test_unlift_inverts_recover(architecture: Make, seed: int) -> None:
     penalty = program.penalty.value(point.blocks)
     assert program.penalty.value(blocks) <= penalty * (1 + 1e-9)
     assert program.violation(blocks) <= 1e-9
-    if architecture is GatedReLU:
+    if program.constraint is None:
         np.testing.assert_allclose(blocks, point.blocks, atol=1e-10)
     again = problem.network(point._replace(blocks=blocks))
     assert again.weight_decay() <= network.weight_decay() * (1 + 1e-9)
 
 
-@every_architecture
+@every
 @laws
 @given(seed=SEEDS, count=st.integers(1, 4))
-def test_a_mean_is_the_mean(architecture: Make, seed: int, count: int) -> None:
+def test_a_mean_is_the_mean(architecture: Architecture, seed: int, count: int) -> None:
     problem = drawn(architecture, LOSSES[0], seed)
     networks = [problem.network(some_point(problem, seed + k)) for k in range(count)]
     mean = problem.architecture.mean(networks)
@@ -136,15 +145,15 @@ def test_a_mean_is_the_mean(architecture: Make, seed: int, count: int) -> None:
     np.testing.assert_allclose(evaluate(mean, problem.X), outputs, atol=1e-12 * scale)
     decays = [network.weight_decay() for network in networks]
     assert mean.weight_decay() <= np.mean(decays) * (1 + 1e-12)  # a norm is convex
-    inward, outward = (np.linalg.norm(w, axis=1) for w in (mean.weights_in, mean.weights_out))
-    balanced = outward if problem.architecture.has_gates else np.ones(mean.n_neurons)
-    np.testing.assert_allclose(inward, balanced, rtol=1e-9)
+    outward = np.linalg.norm(mean.weights_out, axis=1)
+    unit = isinstance(architecture, Polynomial)  # its neurons have length one
+    np.testing.assert_allclose(mean.lengths, np.ones(len(outward)) if unit else outward, rtol=1e-9)
     if count == 1:
         np.testing.assert_allclose(mean.weight_decay(), decays[0])
 
 
-@every_architecture
-def test_the_mean_of_empty_networks_is_empty(architecture: Make) -> None:
+@every
+def test_the_mean_of_empty_networks_is_empty(architecture: Architecture) -> None:
     problem = drawn(architecture, LOSSES[0], 0)
     point = some_point(problem, 0)
     empty = problem.network(point._replace(blocks=0 * point.blocks))
@@ -153,16 +162,16 @@ def test_the_mean_of_empty_networks_is_empty(architecture: Make) -> None:
     np.testing.assert_allclose(evaluate(mean, problem.X), evaluate(empty, problem.X))
 
 
-@either
+@with_gates
 @laws
 @given(seed=SEEDS)
-def test_neurons_are_balanced(architecture: type[Architecture], seed: int) -> None:
+def test_neurons_are_balanced(architecture: Architecture, seed: int) -> None:
     problem = drawn(architecture, Squared(), seed)
     network = problem.network(some_point(problem, seed))
-    inward = np.linalg.norm(network.weights_in, axis=1)
+    inward = network.lengths
     outward = np.linalg.norm(network.weights_out, axis=1)
     np.testing.assert_allclose(inward, outward, rtol=1e-9)
-    squares = (network.weights_in**2).sum() + (network.weights_out**2).sum()
+    squares = (inward**2).sum() + (network.weights_out**2).sum()
     assert network.weight_decay() == pytest.approx(squares / 2, rel=1e-9)
     assert network.n_neurons == len(inward) == len(outward)
 
@@ -170,7 +179,7 @@ def test_neurons_are_balanced(architecture: type[Architecture], seed: int) -> No
 @laws
 @given(seed=SEEDS)
 def test_gated_neurons_are_the_singular_vectors(seed: int) -> None:
-    problem = drawn(GatedReLU, Squared(), seed)
+    problem = drawn(GatedReLU(), Squared(), seed)
     point = some_point(problem, seed)
     ranks = [np.linalg.matrix_rank(block) for block in point.blocks]
     nuclear = sum(np.linalg.svd(block, compute_uv=False).sum() for block in point.blocks)
@@ -183,7 +192,7 @@ def test_gated_neurons_are_the_singular_vectors(seed: int) -> None:
 @given(seed=SEEDS)
 def test_relu_neurons_have_their_gates_patterns(seed: int) -> None:
     """Every neuron of an iterate inside the cones is active exactly where its gate is open."""
-    problem = drawn(ReLU, Squared(), seed)
+    problem = drawn(ReLU(), Squared(), seed)
     point, features = some_point(problem, seed), features_of(problem)
     signs = 2.0 * problem.gates.masks - 1.0
     for block, pattern in zip(point.blocks, np.tile(signs, (2, 1)), strict=True):
@@ -194,8 +203,8 @@ def test_relu_neurons_have_their_gates_patterns(seed: int) -> None:
     np.testing.assert_allclose(network.hidden(problem.X), gated, atol=1e-12)
 
 
-@either
-def test_a_neuron_without_its_gate_is_refused(architecture: type[Architecture]) -> None:
+@with_gates
+def test_a_neuron_without_its_gate_is_refused(architecture: Architecture) -> None:
     problem = drawn(architecture, Squared(), 5)
     network = problem.network(some_point(problem, 5))
     assert network.n_neurons > 0
@@ -203,10 +212,10 @@ def test_a_neuron_without_its_gate_is_refused(architecture: type[Architecture]) 
         problem.architecture.unlift(network, problem.gates.take(slice(0, 0)), features_of(problem))
 
 
-@every_architecture
+@every
 @laws
 @given(seed=SEEDS)
-def test_parameters_are_the_network(architecture: Make, seed: int) -> None:
+def test_parameters_are_the_network(architecture: Architecture, seed: int) -> None:
     problem = drawn(architecture, Squared(), seed)
     network = problem.network(some_point(problem, seed))
     copy = problem.architecture.network(network.parameters())
@@ -334,7 +343,7 @@ TORCH_LOSSES: dict[str, Any] = {
 def test_torch_trains_the_same_objective(loss: SampleLoss, seed: int) -> None:
     """The module with our weights has our outputs, our objective, and decays what we penalise."""
     torch = pytest.importorskip("torch")
-    problem = drawn(ReLU, loss, seed)
+    problem = drawn(ReLU(), loss, seed)
     network, mean = problem.network(some_point(problem, seed)), problem.program.loss
     assume(network.n_neurons > 0)  # torch warns of empty layers
     width = network.weights_in.shape[1] - problem.X.shape[1]

@@ -1,7 +1,6 @@
 """The laws of a certificate: it never says more than is true, and a false one is caught."""
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,12 +10,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy.linalg import orth
 from scipy.optimize import nnls
-from tests.instances import every_architecture
+from tests.instances import ARCHITECTURES, WITH_GATES, with_bias
 from tests.solvers.problems import LOSSES, Drawn, Sizes, draw
 
 from cvxnn import Certificate, ConvexRegressor, Exactness, Scope
-from cvxnn.architectures import Architecture, GatedReLU, ReLU
+from cvxnn.architectures import (
+    Architecture,
+    BatchNorm,
+    BatchNormAfter,
+    GatedReLU,
+    Polynomial,
+    ReLU,
+    Threshold,
+)
 from cvxnn.certificate import certify, check, feasible_dual, resolution
 from cvxnn.functions import SampleLoss
 from cvxnn.program import Iterate
@@ -27,18 +35,19 @@ from cvxnn.solvers.working_set import restrict
 
 SIZES = Sizes(n=10, d=3, p=5, outputs=3)
 SEEDS = st.integers(0, 2**16)
-Make = Callable[..., Architecture]
 NO_FACES = np.zeros(0, dtype=np.int64)
 
 laws = settings(max_examples=15, deadline=None)
 few = settings(max_examples=6, deadline=None)
 
 every_loss = pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
-either = pytest.mark.parametrize("architecture", [GatedReLU, ReLU], ids=lambda one: one.name)
+with_gates = pytest.mark.parametrize("architecture", WITH_GATES, ids=lambda one: one.name)
+every = pytest.mark.parametrize("architecture", ARCHITECTURES, ids=lambda one: one.name)
 
 
-def drawn(loss: SampleLoss, architecture: Make, seed: int) -> Drawn:
-    return draw([seed, LOSSES.index(loss)], architecture(bias=bool(seed % 2)), loss, SIZES)
+def drawn(loss: SampleLoss, architecture: Any, seed: int) -> Drawn:
+    chosen = with_bias(architecture, bool(seed % 2))
+    return draw([seed, LOSSES.index(loss)], chosen, loss, SIZES)
 
 
 def some_point(problem: Any, rng: np.random.Generator) -> Iterate:
@@ -55,6 +64,9 @@ def some_point(problem: Any, rng: np.random.Generator) -> Iterate:
 
 def dense_features(problem: Any) -> np.ndarray:
     X = problem.X
+    if isinstance(problem.architecture, BatchNorm):  # in another basis: norms do not see it
+        U = orth(X - X.mean(axis=0), rcond=1e-10)
+        return np.column_stack([len(X) ** 0.5 * U, np.ones(len(X))])
     return np.column_stack([X, np.ones(len(X))]) if problem.architecture.bias else X
 
 
@@ -62,10 +74,12 @@ def dense_features(problem: Any) -> np.ndarray:
 
 
 @every_loss
-@every_architecture
+@every
 @laws
 @given(seed=SEEDS)
-def test_lower_is_below_every_objective(loss: SampleLoss, architecture: Make, seed: int) -> None:
+def test_lower_is_below_every_objective(
+    loss: SampleLoss, architecture: Architecture, seed: int
+) -> None:
     """Any dual point at all gives a bound that holds at every feasible point."""
     problem, rng = drawn(loss, architecture, seed).problem, np.random.default_rng(seed)
     program = problem.program
@@ -79,10 +93,12 @@ def test_lower_is_below_every_objective(loss: SampleLoss, architecture: Make, se
 
 
 @every_loss
-@every_architecture
+@every
 @few
 @given(seed=SEEDS)
-def test_lower_never_exceeds_the_optimum(loss: SampleLoss, architecture: Make, seed: int) -> None:
+def test_lower_never_exceeds_the_optimum(
+    loss: SampleLoss, architecture: Architecture, seed: int
+) -> None:
     problem, rng = drawn(loss, architecture, seed).problem, np.random.default_rng(seed)
     program = problem.program
     solution = solve(program, Reference(), tol=1e-7)
@@ -97,16 +113,17 @@ def test_lower_never_exceeds_the_optimum(loss: SampleLoss, architecture: Make, s
 
 
 @every_loss
-@either
+@with_gates
 @few
 @given(seed=SEEDS)
 def test_more_gates_never_raise_the_optimum(
-    loss: SampleLoss, architecture: type[Architecture], seed: int
+    loss: SampleLoss, architecture: Architecture, seed: int
 ) -> None:
     problem = drawn(loss, architecture, seed).problem
     p = len(problem.gates)
     half = np.arange((p + 1) // 2)
-    index = np.concatenate([half, p + half]) if architecture is ReLU else half
+    copies = problem.program.lift.in_shape[0] // p  # one for each sign of a neuron with cones
+    index = np.concatenate([half + k * p for k in range(copies)])
     fewer = solve(restrict(problem.program, index), Reference(), tol=1e-7).certificate
     more = solve(problem.program, Reference(), tol=1e-7).certificate
     slack = 1e-12 * fewer.upper + resolution(problem.program)
@@ -115,11 +132,11 @@ def test_more_gates_never_raise_the_optimum(
 
 
 @every_loss
-@either
+@every
 @laws
 @given(seed=SEEDS)
 def test_the_dual_point_is_feasible(
-    loss: SampleLoss, architecture: type[Architecture], seed: int
+    loss: SampleLoss, architecture: Architecture, seed: int
 ) -> None:
     """Checked with dense matrices: F'v = 0, and the dual norm of every block."""
     problem, rng = drawn(loss, architecture, seed).problem, np.random.default_rng(seed)
@@ -130,14 +147,31 @@ def test_the_dual_point_is_feasible(
     size = np.abs(program.free).sum(axis=0).max(initial=0.0) * np.abs(v).max(initial=0.0)
     assert np.abs(program.free.T @ v).max(initial=0.0) <= 1e-12 * size + 1e-15
     alpha, slack = problem.alpha * (1 + 1e-9), 1e-12 * np.abs(v).sum() * (1 + np.abs(X).max())
+    if isinstance(architecture, Polynomial):
+        units = rng.standard_normal((X.shape[1], 50))
+        units /= np.linalg.norm(units, axis=0)
+        weights = architecture.square, architecture.linear, architecture.constant
+        assert np.abs(np.polyval(weights, X @ units).T @ v).max() <= alpha + slack
     for mask in problem.gates.masks:
         slope = (mask[:, None] * X).T @ v
-        if architecture is GatedReLU:
-            assert np.linalg.norm(slope, 2) <= alpha + slack
+        if isinstance(architecture, Threshold):
+            slope = (2.0 * mask - 1 if architecture.sign else 1.0 * mask) @ v
+        if isinstance(architecture, GatedReLU | Threshold):
+            assert np.linalg.norm(np.atleast_2d(slope), 2) <= alpha + slack
             continue
         for u in cone_members(mask, X, rng):
             reach = np.maximum(X @ u, 0) @ v  # what a neuron of this cone gains, either sign
+            if isinstance(architecture, BatchNormAfter):
+                reach = normalised_reach(np.maximum(X @ u, 0), v)
             assert np.abs(reach).max() <= alpha + slack
+
+
+def normalised_reach(neuron: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """What a neuron that is normalised and shifted gains at most, per output."""
+    centred = neuron - neuron.mean()
+    size = np.linalg.norm(centred)
+    scaled = centred * len(neuron) ** 0.5 / size if size > 1e-6 else 0 * centred
+    return np.hypot(scaled @ v, v.sum(axis=0))
 
 
 def cone_members(mask: np.ndarray, X: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
@@ -155,9 +189,9 @@ def moreau(rows: np.ndarray, g: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @every_loss
-@every_architecture
+@every
 def test_a_dual_point_that_is_no_number_proves_what_zero_proves(
-    loss: SampleLoss, architecture: Make, bad: float
+    loss: SampleLoss, architecture: Architecture, bad: float
 ) -> None:
     program = drawn(loss, architecture, 3).problem.program
     dual = np.zeros(program.lift.out_shape)
@@ -267,11 +301,11 @@ def test_no_number_proves_nothing(upper: float, unit: float) -> None:
 
 
 @every_loss
-@every_architecture
+@every
 @few
 @given(seed=SEEDS)
 def test_bounds_of_a_program_do_not_contradict(
-    loss: SampleLoss, architecture: Make, seed: int
+    loss: SampleLoss, architecture: Architecture, seed: int
 ) -> None:
     """Solved as well as float64 can, upper stays above lower up to the tolerance of a cone."""
     problem = drawn(loss, architecture, seed).problem
@@ -353,7 +387,7 @@ def test_objections_reject(claim: Any) -> None:
 
 def test_upper_is_the_objective_inside_the_cones() -> None:
     for seed in range(20):
-        problem = drawn(LOSSES[0], ReLU, seed).problem
+        problem = drawn(LOSSES[0], ReLU(), seed).problem
         rng = np.random.default_rng(seed)
         outside = rng.standard_normal(problem.program.lift.in_shape)
         point = some_point(problem, rng)._replace(blocks=outside)

@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 from tests.conftest import Backend
 
 from cvxnn.arrays import Array, to_numpy
-from cvxnn.maps import ConeRows, Gated, LinearMap, QuadraticForms, Signed, gated, row_blocks
+from cvxnn.maps import (
+    ConeRows,
+    Gated,
+    LinearMap,
+    QuadraticForms,
+    Signed,
+    Stacked,
+    StackedRows,
+    gated,
+    row_blocks,
+)
 
 Cast = Callable[[np.ndarray], Array]
 SEEDS = st.integers(0, 2**16)
@@ -64,14 +74,30 @@ def forms(data: Data, cast: Cast, outputs: int) -> QuadraticForms:
     return QuadraticForms(cast(data.features), cast(weights), cast(signs), outputs)
 
 
+def matrices(data: Data) -> np.ndarray:
+    """A matrix of its own for every block, (p, n, d)."""
+    turned = [np.roll(data.features, i, axis=0) for i in range(data.masks.shape[1])]
+    return np.array(turned).reshape(len(turned), *data.features.shape)
+
+
+def stacked(data: Data, cast: Cast, outputs: int) -> Stacked:
+    return Stacked(cast(matrices(data)), outputs)
+
+
+def stacked_rows(data: Data, cast: Cast, outputs: int) -> StackedRows:
+    return StackedRows(cast(matrices(data)), outputs)
+
+
 MAKERS = {
     "gated": plain,
     "signed": signed,
     "signed_restricted": some_signed,
     "cone_rows": cone_rows,
     "quadratic_forms": forms,
+    "stacked": stacked,
+    "stacked_rows": stacked_rows,
 }
-LIFTS = ("gated", "signed", "signed_restricted", "quadratic_forms")
+LIFTS = ("gated", "signed", "signed_restricted", "quadratic_forms", "stacked")
 
 every = pytest.mark.parametrize("name", MAKERS)
 lifts = pytest.mark.parametrize("name", LIFTS)
@@ -183,7 +209,7 @@ def test_restriction(backend: Backend, name: str, outputs: int, seed: int) -> No
     image = to_numpy(bench.map.apply(bench.cast(whole)))
     z = bench.rng.standard_normal(bench.map.out_shape)
     back = to_numpy(bench.map.adjoint(bench.cast(z)))
-    if name == "cone_rows":  # its image has a block axis too
+    if name in ("cone_rows", "stacked_rows"):  # its image has a block axis too
         image, z = image[index], z[index]
     found = to_numpy(part.adjoint(bench.cast(z)))
     np.testing.assert_allclose(to_numpy(part.apply(bench.cast(u))), image, atol=1e-12)
@@ -220,18 +246,20 @@ def test_block_norm_bounds_every_block(
         assert np.linalg.norm(one, 2) <= bound * (1 + 1e-10)
 
 
+@pytest.mark.parametrize("name", ["cone_rows", "stacked_rows"])
 @outputs
 @laws
 @given(seed=SEEDS)
-def test_rows_and_gram(backend: Backend, outputs: int, seed: int) -> None:
-    """C has one (n, d) matrix a block, and their Gram matrices are equal."""
-    bench = Bench(backend, "cone_rows", outputs, seed)
-    gram = to_numpy(bench.map.gram())
+def test_rows_and_gram(backend: Backend, name: str, outputs: int, seed: int) -> None:
+    """C has one (n, d) matrix a block, and their Gram matrices are equal or all there."""
+    bench = Bench(backend, name, outputs, seed)
+    p, d, _ = bench.map.in_shape
+    grams = np.broadcast_to(to_numpy(bench.map.gram()), (p, d, d))
     for block in range(bench.map.in_shape[0]):
         rows = to_numpy(bench.map.rows(block))
         one = dense(bench.map.restrict(bench.cast(np.array([block]))), bench.cast)
         np.testing.assert_allclose(one, np.kron(rows, np.eye(outputs)), atol=1e-12)
-        np.testing.assert_allclose(rows.T @ rows, gram, atol=1e-12)
+        np.testing.assert_allclose(rows.T @ rows, grams[block], atol=1e-12)
 
 
 @every
@@ -302,3 +330,17 @@ def test_no_gates_is_the_zero_map(backend: Backend, name: str, outputs: int) -> 
     assert not image.any()
     z = backend.asarray(np.ones(a.out_shape))
     assert to_numpy(a.adjoint(z)).shape == a.in_shape
+
+
+@outputs
+@laws
+@given(seed=SEEDS)
+def test_outer_with_a_matrix_for_every_block(backend: Backend, outputs: int, seed: int) -> None:
+    bench = Bench(backend, "stacked", outputs, seed)
+    p, d, _ = bench.map.in_shape
+    roots = bench.rng.standard_normal((p, d, d))
+    inner = roots @ roots.transpose(0, 2, 1)
+    factors = matrices(bench.data)
+    expected = sum((f @ i @ f.T for f, i in zip(factors, inner, strict=True)), np.zeros(()))
+    found = to_numpy(bench.map.outer(bench.cast(inner)))
+    np.testing.assert_allclose(found, np.broadcast_to(expected, found.shape), atol=1e-10)

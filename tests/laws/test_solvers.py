@@ -6,10 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from tests.conftest import Backend
+from tests.instances import ARCHITECTURES
 from tests.planted import is_usable, plant
 from tests.solvers.problems import LOSSES, MARGIN, REGRESSION, strength
 
-from cvxnn.architectures import Architecture, GatedReLU, Problem, ReLU
+from cvxnn.architectures import Architecture, Problem, ReLU
 from cvxnn.arrays import to_numpy
 from cvxnn.certificate import Scope
 from cvxnn.errors import UnsupportedError
@@ -27,7 +28,6 @@ from cvxnn.solvers import ADMM, FISTA, Reference, WorkingSet
 from cvxnn.training import problem_of
 
 OURS: tuple[Solver, ...] = (FISTA(), ADMM(), WorkingSet())
-ARCHITECTURES: tuple[Architecture, ...] = (GatedReLU(), ReLU())
 
 named = {"ids": lambda one: one.name}
 
@@ -55,7 +55,7 @@ def training_problem(
         backend.asarray(y),
         rng.uniform(0.5, 2.0, len(y)),
         loss,
-        gaussian(architecture.features(X), 5, rng),
+        architecture.source.draw(architecture.features(X), 5, rng),
         scope=Scope.GIVEN_GATES,
         intercept=outputs != 2,
         skip=outputs == 3,
@@ -109,6 +109,8 @@ def test_all_agree(loss: SampleLoss, architecture: Architecture, outputs: int) -
 @pytest.mark.parametrize("architecture", ARCHITECTURES, **named)
 @pytest.mark.parametrize("loss", KINKED, **named)
 def test_all_agree_on_kinks(loss: SampleLoss, architecture: Architecture) -> None:
+    if (loss.name, architecture.name) == ("hinge", "batchnorm_after"):
+        pytest.xfail("alternating directions take minutes, as on the hinge below")
     all_agree(NUMPY, loss, architecture, 2)
 
 
@@ -117,6 +119,8 @@ def test_all_agree_on_kinks(loss: SampleLoss, architecture: Architecture) -> Non
 def test_all_agree_in_every_library(
     backend: Backend, loss: SampleLoss, architecture: Architecture
 ) -> None:
+    if architecture.name == "batchnorm_after" and loss.name != "squared":
+        pytest.skip("one loss shows what its maps do in a library; this one takes a minute")
     all_agree(backend, next(one for one in LOSSES if one.name == loss.name), architecture, 2)
 
 

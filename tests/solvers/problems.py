@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxnn.architectures import Architecture, Problem
-from cvxnn.arrays import Array
 from cvxnn.certificate import Scope
 from cvxnn.functions import (
     CrossEntropy,
@@ -19,8 +18,7 @@ from cvxnn.functions import (
     Squared,
     SquaredHinge,
 )
-from cvxnn.gates import Gates, gaussian
-from cvxnn.training import gates_of, problem_of
+from cvxnn.training import problem_of
 
 REGRESSION: tuple[SampleLoss, ...] = (Squared(), Huber(delta=0.4), Quantile(level=0.3))
 MARGIN: tuple[SampleLoss, ...] = (Logistic(), SquaredHinge(), Hinge())
@@ -68,20 +66,13 @@ def draw(seed: Sequence[int], architecture: Architecture, loss: SampleLoss, size
         y,
         weights,
         loss,
-        some_gates(architecture, X, int(rng.integers(1, sizes.p + 1)), rng),
+        architecture.source.draw(architecture.features(X), int(rng.integers(1, sizes.p + 1)), rng),
         scope=Scope.GIVEN_GATES,
         intercept=intercept,
         skip=skip,
     )
     alpha = 10.0 ** rng.uniform(-3.0, 0.2) * strength(problem, rng)
     return Drawn(problem.at(alpha), weights, intercept, skip)
-
-
-def some_gates(architecture: Architecture, X: Array, count: int, rng: np.random.Generator) -> Gates:
-    """Return Gaussian gates, or none for an architecture without."""
-    if architecture.has_gates:
-        return gaussian(architecture.features(X), count, rng)
-    return gates_of(architecture, X, "auto", count, rng)[0]
 
 
 def strength(problem: Problem, rng: np.random.Generator) -> float:

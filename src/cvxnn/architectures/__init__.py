@@ -10,21 +10,35 @@ from cvxnn.architectures.base import (
     evaluate,
     free_columns,
 )
+from cvxnn.architectures.batchnorm import BatchNorm, BatchNormNetwork
+from cvxnn.architectures.batchnorm_after import BatchNormAfter, BatchNormAfterNetwork
 from cvxnn.architectures.gated import GatedNetwork, GatedReLU
 from cvxnn.architectures.polynomial import Polynomial, PolynomialNetwork
 from cvxnn.architectures.relu import ReLU, ReLUNetwork
+from cvxnn.architectures.threshold import Threshold, ThresholdNetwork
 
 BY_NAME: dict[str, Architecture] = {
-    "relu": ReLU(),
-    "gated": GatedReLU(),
-    "polynomial": Polynomial(),
-    "quadratic": Polynomial(square=1.0, linear=0.0, constant=0.0),
+    architecture.name: architecture
+    for architecture in (
+        ReLU(),
+        GatedReLU(),
+        BatchNorm(),
+        BatchNormAfter(),
+        Threshold(),
+        Threshold(sign=True),
+        Polynomial(),
+        Polynomial(square=1.0, linear=0.0, constant=0.0),
+    )
 }
 """The architectures that users may call by name, with default options."""
 
 __all__ = [
     "BY_NAME",
     "Architecture",
+    "BatchNorm",
+    "BatchNormAfter",
+    "BatchNormAfterNetwork",
+    "BatchNormNetwork",
     "Free",
     "GatedNetwork",
     "GatedReLU",
@@ -34,6 +48,8 @@ __all__ = [
     "Problem",
     "ReLU",
     "ReLUNetwork",
+    "Threshold",
+    "ThresholdNetwork",
     "assemble",
     "by_rows",
     "evaluate",

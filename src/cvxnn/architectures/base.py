@@ -1,7 +1,8 @@
 """What every architecture gives, and how its pieces become one program."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -16,7 +17,7 @@ from cvxnn.certificate import (
     resolution,
 )
 from cvxnn.functions import Mean, Penalty, mean_loss
-from cvxnn.gates import Gates, distinct
+from cvxnn.gates import Gates, Source
 from cvxnn.linalg import orthonormal_columns
 from cvxnn.maps import Gated, GatedStream, Lift, row_blocks
 from cvxnn.program import Constraint, Iterate, Program
@@ -52,6 +53,10 @@ class Network(Protocol):
         """(d, c), zeros when it was not fitted."""
 
     @property
+    def lengths(self) -> Array:
+        """(m,): what weight decay counts of each neuron's first layer, on the host."""
+
+    @property
     def n_neurons(self) -> int:
         """m."""
 
@@ -79,6 +84,17 @@ class Sizes(NamedTuple):
     """In one point of its cones."""
 
 
+AXES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "weights_in": ("neurons", "width"),
+        "weights_out": ("neurons", "outputs"),
+        "intercept": ("outputs",),
+        "skip": ("features", "outputs"),
+    }
+)
+"""The axes of what the networks of two layers have in common; width counts the bias."""
+
+
 class Architecture(Protocol):
     """A recipe from data and gates to a program, and from its solution to a network and back."""
 
@@ -91,8 +107,26 @@ class Architecture(Protocol):
         """How the program stands to the network."""
 
     @property
-    def has_gates(self) -> bool:
-        """Whether neurons have activation patterns; without, the program is over all networks."""
+    def source(self) -> Source:
+        """Where its gates come from."""
+
+    @property
+    def grows(self) -> bool:
+        """Whether it is trained over all networks by adding neurons, where the loss is smooth."""
+
+    @property
+    def streams(self) -> bool:
+        """Whether row blocks of the data will do for training on given gates."""
+
+    @property
+    def axes(self) -> Mapping[str, tuple[str, ...]]:
+        """Axes of its network's parameters, by name; axes of one name have one length."""
+
+    def scope(self, *, every: bool, outputs: int) -> Scope:
+        """Return what a bound over given gates speaks of; `every`: they are all patterns.
+
+        All networks on any gates says that there are none to choose.
+        """
 
     def features(self, X: Array) -> Array:
         """Return what the neurons see, (n, d) or (n, d + 1)."""
@@ -106,17 +140,19 @@ class Architecture(Protocol):
     def penalty(self, alpha: float, outputs: int) -> Penalty:
         """Return the penalty that weight decay becomes."""
 
-    def recover(self, gates: Gates, blocks: Array, intercept: Array, skip: Array) -> Network:
-        """Return the network of some blocks."""
+    def of(self, network: Any) -> "Architecture":
+        """Return the architecture with the options that this network shows."""
+
+    def recover(
+        self, gates: Gates, blocks: Array, intercept: Array, skip: Array, features: Array
+    ) -> Network:
+        """Return the network of some blocks; `features` are those of the training data."""
 
     def unlift(self, network: Any, gates: Gates, features: Array) -> Array:
         """Return blocks whose network computes the same; the inverse of `recover`."""
 
     def network(self, parameters: dict[str, Array]) -> Network:
         """Return the network with these arrays, as its `parameters` gave them."""
-
-    def of(self, network: Any) -> "Architecture":
-        """Return the architecture of this kind with the options that a network shows."""
 
     def mean(self, networks: Sequence[Any]) -> Network:
         """Return the network whose outputs are the mean of theirs; arrays in host memory."""
@@ -198,7 +234,10 @@ class Problem:
         return assemble(
             self.architecture,
             X,
-            distinct(Gates(self.gates.generators, self.gates.masks[:, host])),
+            self.architecture.source.useful(
+                Gates(self.gates.generators, self.gates.masks[:, host]),
+                self.architecture.features(X),
+            ),
             mean_loss(loss.loss, xp.take(loss.target, index, axis=0), weights),
             self.alpha,
             free=free_columns(X, intercept=self.free.intercept, skip=self.free.skip),
@@ -236,7 +275,9 @@ class Problem:
     def network(self, iterate: Iterate) -> Network:
         """Return the network of an iterate whose blocks are inside their cones."""
         skip, intercept = self.free.weights(iterate.free)
-        return self.architecture.recover(self.gates, double(iterate.blocks), intercept, skip)
+        features = self.architecture.features(self.X)
+        blocks = double(iterate.blocks)
+        return self.architecture.recover(self.gates, blocks, intercept, skip, features)
 
     def objective(self, network: Network) -> float:
         """Return mean loss + alpha * weight decay of a network, in float64 on these data."""
@@ -264,7 +305,7 @@ class Problem:
 
     def certificate(self, network: Network, certificate: Certificate) -> Certificate:
         """Return the certificate with the network's own objective as its upper bound."""
-        listed = self.scope is Scope.ALL_NETWORKS and self.architecture.has_gates
+        listed = self.scope is Scope.ALL_NETWORKS and len(self.gates) > 0
         bound = "enumeration" if listed else "dual"
         return replace(
             certificate,

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
 
 import numpy as np
 
-from cvxnn.architectures.base import Sizes, gated_map, mean_of, with_bias
+from cvxnn.architectures.base import AXES, Sizes, gated_map, mean_of, with_bias
 from cvxnn.arrays import Array, like, namespace, to_numpy
-from cvxnn.certificate import Exactness
+from cvxnn.certificate import Exactness, Scope
 from cvxnn.functions import GroupNorm, Nuclear, Penalty
-from cvxnn.gates import Gates
+from cvxnn.gates import Gates, HalfSpaces
 from cvxnn.maps import Gated, GatedStream
 
 
@@ -49,6 +49,11 @@ class GatedNetwork:
         return self.gates
 
     @property
+    def lengths(self) -> Array:
+        """What weight decay counts of each neuron's first layer, |u_j|, (m,)."""
+        return np.linalg.norm(to_numpy(self.weights_in), axis=1)
+
+    @property
     def n_neurons(self) -> int:
         """Number of neurons, m."""
         return int(self.weights_in.shape[0])
@@ -70,9 +75,7 @@ class GatedNetwork:
 
     def weight_decay(self) -> float:
         """Return sum_j |u_j| |a_j|."""
-        weights_in, weights_out = to_numpy(self.weights_in), to_numpy(self.weights_out)
-        norms = np.linalg.norm(weights_in, axis=1) * np.linalg.norm(weights_out, axis=1)
-        return float(norms.sum())
+        return float((self.lengths * np.linalg.norm(to_numpy(self.weights_out), axis=1)).sum())
 
     def parameters(self) -> dict[str, Array]:
         """Return every array by name."""
@@ -95,7 +98,14 @@ class GatedReLU:
 
     name = "gated"
     exactness = Exactness.GATED
-    has_gates = True
+    source = HalfSpaces()
+    grows = False
+    streams = True
+    axes = MappingProxyType({"gates": ("neurons", "width"), **AXES})
+
+    def scope(self, *, every: bool, outputs: int) -> Scope:
+        """Return that of the gates: they are a part of the network."""
+        return Scope.GIVEN_GATES
 
     def features(self, X: Array) -> Array:
         """Return the data, with a column of ones for the bias."""
@@ -112,7 +122,13 @@ class GatedReLU:
         """Return the Euclidean norm per block, or the nuclear norm for several outputs."""
         return GroupNorm(alpha) if outputs == 1 else Nuclear(alpha)
 
-    def recover(self, gates: Gates, blocks: Array, intercept: Array, skip: Array) -> GatedNetwork:
+    def of(self, network: GatedNetwork) -> "GatedReLU":
+        """Return the architecture with or without a bias, as the network."""
+        return GatedReLU(bias=network.weights_in.shape[1] > network.skip.shape[0])
+
+    def recover(
+        self, gates: Gates, blocks: Array, intercept: Array, skip: Array, features: Array
+    ) -> GatedNetwork:
         """Return one neuron per nonzero singular value of each block, balanced."""
         host = to_numpy(blocks)
         left, values, right = np.linalg.svd(host, full_matrices=False)
@@ -144,10 +160,6 @@ class GatedReLU:
         """Return the network with these arrays."""
         return GatedNetwork(**parameters)
 
-    def of(self, network: Any) -> "GatedReLU":
-        """Return the architecture with the bias of a network."""
-        return GatedReLU(bias=network.weights_in.shape[1] > network.skip.shape[0])
-
     def mean(self, networks: Sequence[GatedNetwork]) -> GatedNetwork:
         """Return the network whose outputs are the mean of theirs, one block a gate."""
         every = np.concatenate([to_numpy(network.gates) for network in networks])
@@ -159,6 +171,7 @@ class GatedReLU:
             sum(blocks[1:], blocks[0]) / len(networks),
             mean_of([network.intercept for network in networks]),
             mean_of([network.skip for network in networks]),
+            rules,
         )
 
     def sizes(self, n: int, d: int, p: int, outputs: int) -> Sizes:

@@ -3,16 +3,16 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxnn.architectures.base import Sizes, mean_of, with_bias
+from cvxnn.architectures.base import AXES, Sizes, mean_of, with_bias
 from cvxnn.arrays import Array, double, like, to_numpy
-from cvxnn.certificate import Exactness
+from cvxnn.certificate import Exactness, Scope
 from cvxnn.functions import EigenNorm, Penalty, SphereMoments
-from cvxnn.gates import Gates
+from cvxnn.gates import Gates, NoGates
 from cvxnn.maps import QuadraticForms
 from cvxnn.symmetric import to_blocks, to_matrices, triangle
 
@@ -51,12 +51,20 @@ class PolynomialNetwork:
     activation: Array
     """(q, l, k), (3,)."""
 
-    architecture = "polynomial"
+    @property
+    def architecture(self) -> str:
+        """The name of its architecture."""
+        return _name(*to_numpy(self.activation).tolist())
 
     @property
     def rules(self) -> Array:
         """(0, d) or (0, d + 1): these neurons have no patterns."""
         return self.weights_in[:0, :]
+
+    @property
+    def lengths(self) -> Array:
+        """What weight decay counts of each neuron's first layer, |u_j|^2, (m,)."""
+        return (to_numpy(self.weights_in) ** 2).sum(axis=1)
 
     @property
     def n_neurons(self) -> int:
@@ -81,7 +89,7 @@ class PolynomialNetwork:
         Raises ValueError for a neuron that is not of unit length, unless the activation is a pure
         square: others are not homogeneous, and longer neurons are other networks.
         """
-        squares = (to_numpy(self.weights_in) ** 2).sum(axis=1)
+        squares = self.lengths
         off = np.abs(np.sqrt(squares) - 1) > _UNIT
         if off.any() and to_numpy(self.activation)[1:].any():
             worst = int(np.flatnonzero(off)[0])
@@ -115,8 +123,8 @@ class Polynomial:
     Raises ValueError for coefficients that are not finite and for square = 0: then the network is
     linear. Of higher degrees no exact program of this kind exists.
 
-    >>> Polynomial(bias=False).name
-    'polynomial'
+    >>> Polynomial().name, Polynomial(square=1.0, linear=0.0, constant=0.0).name
+    ('polynomial', 'quadratic')
     """
 
     bias: bool = True
@@ -128,9 +136,11 @@ class Polynomial:
     constant: float = 0.47
     """k."""
 
-    name = "polynomial"
     exactness = Exactness.EXACT
-    has_gates = False
+    source = NoGates()
+    grows = False
+    streams = False
+    axes = MappingProxyType({"activation": ("three",), **AXES})
 
     def __post_init__(self) -> None:
         given = {"square": self.square, "linear": self.linear, "constant": self.constant}
@@ -144,9 +154,18 @@ class Polynomial:
             )
 
     @property
+    def name(self) -> str:
+        """How users call it: "quadratic" for a pure square."""
+        return _name(self.square, self.linear, self.constant)
+
+    @property
     def pure(self) -> bool:
         """Whether the activation is a square alone."""
         return self.linear == 0 and self.constant == 0
+
+    def scope(self, *, every: bool, outputs: int) -> Scope:
+        """Return all networks: the program is over all of them without any gates."""
+        return Scope.ALL_NETWORKS
 
     def features(self, X: Array) -> Array:
         """Return the data, with a column of ones for the bias."""
@@ -173,7 +192,7 @@ class Polynomial:
         return EigenNorm(alpha) if self.pure else SphereMoments(alpha)
 
     def recover(
-        self, gates: Gates, blocks: Array, intercept: Array, skip: Array
+        self, gates: Gates, blocks: Array, intercept: Array, skip: Array, features: Array
     ) -> PolynomialNetwork:
         """Return one neuron per eigenvector, or per piece of the neural decomposition."""
         host = to_numpy(to_matrices(blocks))
@@ -209,7 +228,7 @@ class Polynomial:
         """Return the network with these arrays."""
         return PolynomialNetwork(**parameters)
 
-    def of(self, network: Any) -> "Polynomial":
+    def of(self, network: PolynomialNetwork) -> "Polynomial":
         """Return the architecture with the bias and the activation of a network."""
         square, linear, constant = to_numpy(network.activation).tolist()
         bias = network.weights_in.shape[1] > network.skip.shape[0]
@@ -232,6 +251,10 @@ class Polynomial:
         return Sizes(
             lift=side * side * (1 + outputs), blocks=count * triangle(side) * outputs, rows=0
         )
+
+
+def _name(square: float, linear: float, constant: float) -> str:
+    return "polynomial" if linear or constant else "quadratic"
 
 
 def _eigenpairs(matrix: Floats) -> tuple[Floats, Floats]:

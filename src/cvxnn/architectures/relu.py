@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from cvxnn.architectures.base import Sizes, mask_columns, mean_of, split, with_bias
+from cvxnn.architectures.base import AXES, Sizes, mask_columns, mean_of, split, with_bias
 from cvxnn.arrays import Array, like, namespace, to_numpy
-from cvxnn.certificate import Exactness
+from cvxnn.certificate import Exactness, Scope
 from cvxnn.functions import ColumnNorm, GroupNorm, Nonnegative, Penalty
-from cvxnn.gates import Gates
+from cvxnn.gates import Gates, HalfSpaces
 from cvxnn.maps import ConeRows, Gated, Signed
 from cvxnn.program import Constraint
 
@@ -47,6 +46,11 @@ class ReLUNetwork:
         return self.weights_in
 
     @property
+    def lengths(self) -> Array:
+        """What weight decay counts of each neuron's first layer, |u_j|, (m,)."""
+        return np.linalg.norm(to_numpy(self.weights_in), axis=1)
+
+    @property
     def n_neurons(self) -> int:
         """Number of neurons, m."""
         return int(self.weights_in.shape[0])
@@ -65,9 +69,7 @@ class ReLUNetwork:
 
     def weight_decay(self) -> float:
         """Return sum_j |u_j| |a_j|."""
-        weights_in, weights_out = to_numpy(self.weights_in), to_numpy(self.weights_out)
-        norms = np.linalg.norm(weights_in, axis=1) * np.linalg.norm(weights_out, axis=1)
-        return float(norms.sum())
+        return float((self.lengths * np.linalg.norm(to_numpy(self.weights_out), axis=1)).sum())
 
     def parameters(self) -> dict[str, Array]:
         """Return every array by name."""
@@ -94,7 +96,16 @@ class ReLU:
 
     name = "relu"
     exactness = Exactness.EXACT
-    has_gates = True
+    source = HalfSpaces()
+    grows = True
+    streams = False
+    axes = AXES
+
+    def scope(self, *, every: bool, outputs: int) -> Scope:
+        """Return all networks for all patterns and one output."""
+        if outputs > 1:
+            return Scope.SEPARATE_OUTPUTS
+        return Scope.ALL_NETWORKS if every else Scope.GIVEN_GATES
 
     def features(self, X: Array) -> Array:
         """Return the data, with a column of ones for the bias."""
@@ -114,7 +125,13 @@ class ReLU:
         """Return the Euclidean norm of every block and output."""
         return GroupNorm(alpha) if outputs == 1 else ColumnNorm(alpha)
 
-    def recover(self, gates: Gates, blocks: Array, intercept: Array, skip: Array) -> ReLUNetwork:
+    def of(self, network: ReLUNetwork) -> "ReLU":
+        """Return the architecture with or without a bias, as the network."""
+        return ReLU(bias=network.weights_in.shape[1] > network.skip.shape[0])
+
+    def recover(
+        self, gates: Gates, blocks: Array, intercept: Array, skip: Array, features: Array
+    ) -> ReLUNetwork:
         """Return one balanced neuron per nonzero block and output; parallel ones are merged."""
         host = to_numpy(blocks)
         signs = np.repeat([1.0, -1.0], len(gates))
@@ -135,28 +152,34 @@ class ReLU:
         """Return blocks in which every neuron lies in the closed cone of one of the gates."""
         weights_in, weights_out = to_numpy(network.weights_in), to_numpy(network.weights_out)
         blocks = np.zeros((2 * len(gates), features.shape[1], weights_out.shape[1]))
-        values = to_numpy(features).astype(float) @ weights_in.T
+        places = self.places(weights_in, gates, to_numpy(features).astype(float))
+        for u, a, gate in zip(weights_in, weights_out, places, strict=True):
+            blocks[gate] += np.outer(u, np.maximum(a, 0))
+            blocks[len(gates) + gate] += np.outer(u, np.maximum(-a, 0))
+        return like(blocks, features)
+
+    def places(self, weights: Array, gates: Gates, features: Array) -> list[int]:
+        """Return for every neuron (m, d) a gate in whose closed cone it lies, on the host.
+
+        Raises ValueError for a neuron without one.
+        """
+        values = features @ weights.T
         slack = 1e-9 * np.abs(values).max(axis=0, initial=0.0)
-        for j, (u, a) in enumerate(zip(weights_in, weights_out, strict=True)):
-            on, off = values[:, j] > slack[j], values[:, j] < -slack[j]
+        places = []
+        for j, (column, near) in enumerate(zip(values.T, slack, strict=True)):
+            on, off = column > near, column < -near
             holds = ~(on & ~gates.masks).any(axis=1) & ~(off & gates.masks).any(axis=1)
             if not holds.any():
                 raise ValueError(
                     f"the activation pattern of neuron {j} is not among the {len(gates)} gates "
                     "given; take the gates from the network, or enumerate them"
                 )
-            gate = int(holds.argmax())
-            blocks[gate] += np.outer(u, np.maximum(a, 0))
-            blocks[len(gates) + gate] += np.outer(u, np.maximum(-a, 0))
-        return like(blocks, features)
+            places.append(int(holds.argmax()))
+        return places
 
     def network(self, parameters: dict[str, Array]) -> ReLUNetwork:
         """Return the network with these arrays."""
         return ReLUNetwork(**parameters)
-
-    def of(self, network: Any) -> "ReLU":
-        """Return the architecture with the bias of a network."""
-        return ReLU(bias=network.weights_in.shape[1] > network.skip.shape[0])
 
     def mean(self, networks: Sequence[ReLUNetwork]) -> ReLUNetwork:
         """Return the network of all their neurons, each with its share."""

@@ -15,15 +15,6 @@ class Task(StrEnum):
     CLASSIFICATION = "classification"
 
 
-class Kind(StrEnum):
-    """Which networks."""
-
-    RELU = "relu"
-    GATED = "gated"
-    POLYNOMIAL = "polynomial"
-    QUADRATIC = "quadratic"
-
-
 class GateSource(StrEnum):
     """Where gates come from."""
 
@@ -90,13 +81,13 @@ Seed = Annotated[
 ]
 
 Architecture = Annotated[
-    Kind,
+    str,
     _of(
         "Network",
         "--architecture",
         "-a",
         metavar="KIND",
-        help="relu, gated, polynomial or quadratic.",
+        help="relu, gated, threshold, polynomial and others; a wrong name lists all.",
     ),
 ]
 Loss = Annotated[

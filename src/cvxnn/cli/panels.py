@@ -14,7 +14,12 @@ from cvxnn.solve import Status
 Json = dict[str, Any]
 Rows = list[tuple[str, str | Text]]
 
-_KINDS = {"relu": "ReLU", "gated": "gated ReLU", "polynomial": "polynomial"}
+_KINDS = {
+    "relu": "ReLU",
+    "gated": "gated ReLU",
+    "batchnorm": "batch-normalised ReLU",
+    "batchnorm_after": "ReLU, then batch-normalised",
+}
 _COLOURS = {"OPTIMAL": "green", "BEST_FOUND": "green", "NUMERICAL": "red", "MEMORY": "red"}
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cvxnn.certificate import in_domain, orthogonal
+from cvxnn.everywhere.closed import closed_gauge
 from cvxnn.everywhere.duals import dual_value, scaled
 from cvxnn.everywhere.ladder import (
     Goal,
@@ -42,7 +43,7 @@ class Proof:
     """(n, c), feasible."""
     lower: float
     bound: str
-    """How it was proved: "relaxed network", "search", "enumeration" or "trivial"."""
+    """How it was proved: "closed form", "enumeration", "search", "relaxed network", "trivial"."""
     found: Floats | None
     """Neuron directions seen that exceed alpha at the network's dual point, (m, d)."""
     seconds: float
@@ -63,7 +64,8 @@ def prove(
     """Return a proved lower bound on the objective of every network.
 
     `dual` (n, c) is a network's dual point, minus the gradient of the loss at its outputs, and
-    `objective` its objective. With few patterns the bound is by enumeration. Else it is the relaxed
+    `objective` its objective. At rank one, and on orthogonal rows for one output, the maximum over
+    u has a closed form. With few patterns the bound is by enumeration. Else it is the relaxed
     network's; given `seconds` of wall time, branch and bound improves on it until the gap to
     `objective` is at most `tol` of it. `interior` is a point with F'V = 0 inside the domain of
     L*(-V), None for zero; where zero is on its edge, as with labels, an intercept needs a better
@@ -81,7 +83,9 @@ def prove(
     began = time.perf_counter()
     case = _Case(training, row_space(training.features), interior, rng)
     given = None if dual is None else case.admissible(dual)
-    if few_patterns(case.space.features, len(case.space.turn), seconds):
+    if given is not None and (closed := case.closed(given)) is not None:
+        chosen, kind = closed, "closed form"
+    elif few_patterns(case.space.features, len(case.space.turn), seconds):
         chosen, kind = case.enumerated(given), "enumeration"
     else:
         chosen, kind = case.searched(given, objective, tol, began + seconds)
@@ -117,6 +121,9 @@ def _gauge(training: Training, dual: Floats, proof: Proof) -> float:
     """Return a bound on M / alpha of the dual point, inf where the proof gives none."""
     if not dual.any():
         return 0.0
+    if proof.bound == "closed form":
+        gauge = closed_gauge(training.features, dual, training.alpha)
+        return np.inf if gauge is None else gauge
     space = row_space(training.features)
     if proof.bound == "enumeration" and few_patterns(space.features, len(space.turn)):
         return pattern_gauge(space.features, dual, training.alpha)
@@ -151,6 +158,15 @@ class _Case(NamedTuple):
         relaxed = relax(self.training, self.rng, steps=steps)
         up, down = (moments.turned(self.space.turn) for moments in relaxed.moments)
         return self.admissible(relaxed.dual), ((up, down),)
+
+    def closed(self, dual: Floats) -> Rung | None:
+        """Scale a dual point by its gauge in closed form; None where the data have none."""
+        training = self.training
+        gauge = closed_gauge(training.features, dual, training.alpha)
+        if gauge is None:
+            return None
+        lower, point, _ = scaled(training, dual, gauge)
+        return Rung(lower, point, (), np.zeros((0, training.features.shape[1])), gauge, 0.0)
 
     def enumerated(self, given: Floats | None) -> Rung:
         """Scale a dual point by its exact gauge."""

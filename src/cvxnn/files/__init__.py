@@ -24,7 +24,7 @@ _UNFIT = (AttributeError, KeyError, IndexError, TypeError, ValueError, OverflowE
 def save(model: Any, path: str | os.PathLike[str], notes: dict[str, Any] | None = None) -> None:
     """Write a fitted estimator, or a pipeline that scales for one, to a model file.
 
-    A pipeline may begin with a ColumnEncoder, and go on with StandardScaler steps. The file is
+    Before the estimator a pipeline may have ColumnEncoder and StandardScaler steps. The file is
     safetensors with JSON metadata under a checksum. It holds the network, gates, dual
     vector, certificate, options, names and classes; the convex blocks and the trace stay behind,
     and so do callbacks and random states. `notes` is JSON of the caller's, for `read_notes`.
@@ -103,13 +103,13 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Arrays]:
 
 def _model(header: dict[str, Any], arrays: Arrays) -> Any:
     kinds = [step["kind"] for step in header["steps"]]
-    before = kinds[1:-1] if kinds[0] == "ColumnEncoder" else kinds[:-1]
-    scaled = all(kind == "StandardScaler" for kind in before)
-    last = kinds[-1] not in ("ColumnEncoder", "StandardScaler")
-    if not last or not scaled or (len(kinds) > 1 and not header["pipeline"]):
+    prepares = [kind in ("ColumnEncoder", "StandardScaler") for kind in kinds]
+    if prepares != [True] * (len(kinds) - 1) + [False] or (
+        len(kinds) > 1 and not header["pipeline"]
+    ):
         raise ValueError(
-            f"its steps are {kinds}; expected an estimator, before it StandardScaler steps, and "
-            "before them a ColumnEncoder"
+            f"its steps are {kinds}; expected an estimator, and before it ColumnEncoder and "
+            "StandardScaler steps"
         )
     steps = [
         (str(step["step"]), unpacked(step, f"{place}.", arrays))

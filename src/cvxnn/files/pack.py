@@ -9,17 +9,20 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
 from cvxnn.architectures import BY_NAME
+from cvxnn.density import ConvexDensity
 from cvxnn.encoding import ColumnEncoder
 from cvxnn.errors import UnsupportedError
 from cvxnn.estimators import ConvexClassifier, ConvexRegressor
 from cvxnn.estimators_cv import ConvexClassifierCV, ConvexRegressorCV
 from cvxnn.files.sealed import Arrays
+from cvxnn.forecaster import ConvexForecaster
 from cvxnn.training import LOSSES, SOLVERS
 
 Json = dict[str, Any]
 
 _NETWORKS = ConvexRegressor, ConvexRegressorCV, ConvexClassifier, ConvexClassifierCV
-KINDS = {kind.__name__: kind for kind in (ColumnEncoder, StandardScaler, *_NETWORKS)}
+_SERIES = ConvexForecaster, ConvexDensity
+KINDS = {kind.__name__: kind for kind in (ColumnEncoder, StandardScaler, *_NETWORKS, *_SERIES)}
 """The steps that a file may hold."""
 
 OBJECTS: dict[str, Mapping[str, Any]] = {
@@ -45,14 +48,15 @@ def packed(step: Any, prefix: str, arrays: Arrays) -> Json:
     if type(step) is not KINDS.get(kind):
         raise UnsupportedError(
             f"a model file cannot hold {kind}; expected ConvexRegressor, ConvexClassifier or their "
-            "CV versions, alone or in a Pipeline after a ColumnEncoder and StandardScaler steps"
+            "CV versions, alone or in a Pipeline after ColumnEncoder and StandardScaler steps, "
+            "ConvexForecaster or ConvexDensity"
         )
     check_is_fitted(step)
     names = getattr(step, "feature_names_in_", None)
     pack = _PACKS.get(type(step), _estimator)
     return {
         "kind": kind,
-        "features": int(step.n_features_in_),
+        "features": int(getattr(step, "n_features_in_", 1)),  # a forecaster has its series
         "feature_names": None if names is None else names.tolist(),
         **pack(step, prefix, arrays),
     }
@@ -69,10 +73,50 @@ def _scaler(scaler: Any, prefix: str, arrays: Arrays) -> Json:
 
 
 def _encoder(encoder: Any, prefix: str, arrays: Arrays) -> Json:
-    return {"categories": encoder.categories_}
+    return {
+        "categories": encoder.categories_,
+        "most_levels": int(encoder.levels),
+        "levels": encoder.levels_,
+    }
 
 
-_PACKS = {StandardScaler: _scaler, ColumnEncoder: _encoder}
+def _forecaster(model: Any, prefix: str, arrays: Arrays) -> Json:
+    scale = model.scale_
+    arrays |= {
+        f"{prefix}tail": model.tail_,
+        f"{prefix}exog_mean": scale.exog_mean,
+        f"{prefix}exog_deviation": scale.exog_deviation,
+    }
+    return {
+        "params": _params(model),
+        "mean": scale.mean,
+        "deviation": scale.deviation,
+        "exog_names": model.exog_names_,
+        "parts": [packed(model.regressor_, f"{prefix}0.", arrays)],
+    }
+
+
+def _density(model: Any, prefix: str, arrays: Arrays) -> Json:
+    arrays[f"{prefix}rates"] = model.rates_
+    return {
+        "params": _params(model),
+        "parts": [
+            None if part is None else packed(part, f"{prefix}{i}.", arrays)
+            for i, part in enumerate(model.conditionals_)
+        ],
+    }
+
+
+def _params(model: Any) -> Json:
+    return {name: _param(name, x) for name, x in model.get_params(deep=False).items()}
+
+
+_PACKS = {
+    StandardScaler: _scaler,
+    ColumnEncoder: _encoder,
+    ConvexForecaster: _forecaster,
+    ConvexDensity: _density,
+}
 
 
 def _estimator(model: Any, prefix: str, arrays: Arrays) -> Json:
@@ -87,7 +131,7 @@ def _estimator(model: Any, prefix: str, arrays: Arrays) -> Json:
     classifies = isinstance(model, ConvexClassifier)
     claim, solution = model.certificate_, model.solution_
     return {
-        "params": {name: _param(name, x) for name, x in model.get_params(deep=False).items()},
+        "params": _params(model),
         "architecture": _object("architecture", model.architecture_),
         "target": _classes(model.classes_, prefix, arrays) if classifies else model._single,
         "categories": None if model.encoder_ is None else model.encoder_.categories_,

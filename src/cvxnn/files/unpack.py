@@ -7,17 +7,21 @@ from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
 
 from cvxnn.certificate import Certificate, Exactness, Scope
+from cvxnn.density import ConvexDensity, sum_of
 from cvxnn.encoding import ColumnEncoder
-from cvxnn.estimators import ConvexClassifier
+from cvxnn.estimators import ConvexClassifier, ConvexRegressor
 from cvxnn.everywhere.bound import Proof
 from cvxnn.everywhere.relaxed import Moments
 from cvxnn.everywhere.trees import Tree
 from cvxnn.files.pack import BOUNDS, KINDS, OBJECTS, SCALES, Json
 from cvxnn.files.sealed import Arrays
+from cvxnn.forecaster import ConvexForecaster
+from cvxnn.lags import Scale
 from cvxnn.program import Iterate
 from cvxnn.solve import Solution, Status
 
 Sizes = dict[str, int]
+Shapes = dict[str, tuple[str, ...]]
 
 _TREES = {
     "splits": ("nodes", "two"),
@@ -27,7 +31,7 @@ _TREES = {
 }
 """The axes of the arrays of a search tree."""
 
-_SHAPES = {
+_SHAPES: Shapes = {
     "generators": ("gates", "width"),
     "dual": ("samples", "outputs"),
     "alpha_path": ("strengths", "three"),
@@ -35,14 +39,8 @@ _SHAPES = {
     "mean": ("features",),
     "var": ("features",),
     "scale": ("features",),
-    "network.gates": ("neurons", "width"),
-    "network.weights_in": ("neurons", "width"),
-    "network.weights_out": ("neurons", "outputs"),
-    "network.intercept": ("outputs",),
-    "network.skip": ("features", "outputs"),
-    "network.activation": ("three",),
 }
-"""The axes of every array; axes of one name have one length."""
+"""The axes of every array but the network's; axes of one name have one length."""
 
 
 def unpacked(step: Json, prefix: str, arrays: Arrays) -> Any:
@@ -54,6 +52,8 @@ def unpacked(step: Json, prefix: str, arrays: Arrays) -> Any:
     own = {name.removeprefix(prefix): x for name, x in arrays.items() if name.startswith(prefix)}
     unpack = _UNPACKS.get(kind, _estimator)
     fitted = unpack(kind, step, own)
+    if kind is ConvexForecaster:
+        return fitted
     fitted.n_features_in_ = _whole(step, "features")
     names = step["feature_names"]
     if names is not None:
@@ -67,7 +67,7 @@ def unpacked(step: Json, prefix: str, arrays: Arrays) -> Any:
 
 def _scaler(kind: Any, step: Json, own: Arrays) -> Any:
     scaler = kind(with_mean=bool(step["with_mean"]), with_std=bool(step["with_std"]))
-    _require_shapes(own, {"features": _whole(step, "features")})
+    _require_shapes(own, _SHAPES, {"features": _whole(step, "features")})
     for name in SCALES:
         setattr(scaler, f"{name}_", own.get(name))
     seen = np.array(step["samples"], dtype=np.float64)
@@ -80,21 +80,87 @@ def _scaler(kind: Any, step: Json, own: Arrays) -> Any:
 
 
 def _encoder(kind: Any, step: Json, own: Arrays) -> Any:
-    encoder, count = ColumnEncoder(), _whole(step, "features")
+    encoder, count = ColumnEncoder(levels=int(step.get("most_levels", 0))), _whole(step, "features")
     found: Any = step["categories"]
-    if not isinstance(found, list) or len(found) != count:
-        raise ValueError(f"the categories are not those of {count} columns")
+    coded: Any = step.get("levels", [None] * count)
+    for each in (found, coded):
+        if not isinstance(each, list) or len(each) != count:
+            raise ValueError(f"the categories are not those of {count} columns")
+    for values in coded:
+        numbers = np.array(values or [], dtype=np.float64)
+        if not (np.isfinite(numbers).all() and (np.diff(numbers) > 0).all()):
+            raise ValueError(f"the levels are {values!r}; expected numbers, rising")
     for known in found:
         if known is None:
             continue
         kinds = {type(key) for key in known}
         if kinds not in ({str}, {float}) or known != sorted(set(known)):
             raise ValueError(f"the categories are {known!r}; expected text or numbers, sorted")
-    encoder.categories_, encoder.n_features_in_ = found, count
+    encoder.categories_, encoder.levels_, encoder.n_features_in_ = found, coded, count
     return encoder
 
 
-_UNPACKS = {StandardScaler: _scaler, ColumnEncoder: _encoder}
+def _forecaster(kind: Any, step: Json, own: Arrays) -> Any:
+    regressor = _part(step["parts"][0], "0.", own, ConvexRegressor)
+    model = kind(**_params(kind, step["params"], regressor.generators_))
+    model._check_options()
+    held = {name: own[name] for name in ("tail", "exog_mean", "exog_deviation")}
+    for name, array in held.items():
+        if array.dtype != np.float64 or array.ndim != 1 or np.isinf(array).any():
+            raise ValueError(f"{name} is {array.dtype} {array.shape}; expected float64 (n,)")
+    q, names = len(held["exog_mean"]), step["exog_names"]
+    model.scale_ = Scale(
+        mean=_number(step, "mean"),
+        deviation=_number(step, "deviation"),
+        exog_mean=held["exog_mean"],
+        exog_deviation=held["exog_deviation"],
+    )
+    whole = model.scale_.deviation > 0 and (held["exog_deviation"] > 0).all()
+    width, outputs = model.lags + model.horizon * q, regressor.dual_.shape[1]
+    fits = (len(held["exog_deviation"]), len(held["tail"])) == (q, model.lags)
+    if not whole or not fits or (regressor.n_features_in_, outputs) != (width, model.horizon):
+        raise ValueError("its network, lags, horizon and columns do not fit together")
+    if names is not None and (len(names) != q or not all(isinstance(n, str) for n in names)):
+        raise ValueError(f"there are {len(names)} names for {q} columns")
+    model.tail_, model.exog_names_ = held["tail"], names
+    model._adopt(regressor)
+    return model
+
+
+def _density(kind: Any, step: Json, own: Arrays) -> Any:
+    parts = [
+        None if part is None else _part(part, f"{i}.", own, ConvexClassifier)
+        for i, part in enumerate(step["parts"])
+    ]
+    networks = [part for part in parts if part is not None]
+    model = kind(**_params(kind, step["params"], networks[0].generators_))
+    model.conditionals_, model.rates_ = parts, own["rates"]
+    widths = [len(range(*model._before(i).indices(len(parts)))) for i in range(len(parts))]
+    if any(
+        part is not None and (part.n_features_in_ != width or part.classes_.tolist() != [0, 1])
+        for part, width in zip(parts, widths, strict=True)
+    ):
+        raise ValueError("its networks are not those of binary coordinates in a row")
+    rates = own["rates"]
+    if rates.shape != (len(parts),) or not ((rates > 0) & (rates < 1)).all():
+        raise ValueError("its rates are not one probability for every coordinate")
+    model.certificate_ = sum_of([part.certificate_ for part in networks])
+    return model
+
+
+def _part(step: Json, prefix: str, own: Arrays, kind: Any) -> Any:
+    """Return a fitted estimator inside another."""
+    if not issubclass(KINDS[step["kind"]], kind):
+        raise ValueError(f"it holds a {step['kind']} inside; expected a {kind.__name__}")
+    return unpacked(step, prefix, own)
+
+
+_UNPACKS = {
+    StandardScaler: _scaler,
+    ColumnEncoder: _encoder,
+    ConvexForecaster: _forecaster,
+    ConvexDensity: _density,
+}
 
 
 def _estimator(kind: Any, step: Json, own: Arrays) -> Any:
@@ -114,7 +180,8 @@ def _estimator(kind: Any, step: Json, own: Arrays) -> Any:
     elif step["target"] is True:
         sizes["outputs"] = 1
     held = {name: x for name, x in own.items() if name != "classes"}
-    _require_shapes(held, sizes)
+    network = {f"network.{name}": axes for name, axes in architecture.axes.items()}
+    _require_shapes(held, _SHAPES | network, sizes)
     model = kind(**_params(kind, step["params"], own["generators"]))
     model._loss(sizes["outputs"])
     model.encoder_ = encoder
@@ -182,12 +249,12 @@ def _proof(trees: Any, own: Arrays, model: Any) -> Proof | None:
     return Proof(model.dual_, claim.lower, claim.bound, None, 0.0, tuple(found))
 
 
-def _require_shapes(held: Arrays, sizes: Sizes) -> None:
+def _require_shapes(held: Arrays, shapes: Shapes, sizes: Sizes) -> None:
     """Bind the axes of the arrays to lengths, those in `sizes` first; ValueError at odds."""
     for name, array in held.items():
         tree, _, part = name.partition(".")
-        axes = _SHAPES[name] if name in _SHAPES else _TREES[part]
-        if name not in _SHAPES:
+        axes = shapes[name] if name in shapes else _TREES[part]
+        if name not in shapes:
             axes = tuple(axis if axis in ("two", "four") else tree + axis for axis in axes)
         if array.dtype != np.float64 or array.ndim != len(axes):
             raise ValueError(f"{name} is {array.dtype} {array.shape}; expected float64 {axes}")

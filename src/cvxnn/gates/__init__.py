@@ -2,11 +2,18 @@
 
 from cvxnn.gates.base import Gates, distinct, masks_of
 from cvxnn.gates.enumerate import cover_count, enumerate_patterns
+from cvxnn.gates.faces import Faces, reached, reached_masks
+from cvxnn.gates.margin import widest
 from cvxnn.gates.sample import gaussian
+from cvxnn.gates.source import HalfSpaces, NoGates, Source
 from cvxnn.gates.trained import from_generators, from_weights
 
 __all__ = [
+    "Faces",
     "Gates",
+    "HalfSpaces",
+    "NoGates",
+    "Source",
     "cover_count",
     "distinct",
     "enumerate_patterns",
@@ -14,4 +21,7 @@ __all__ = [
     "from_weights",
     "gaussian",
     "masks_of",
+    "reached",
+    "reached_masks",
+    "widest",
 ]

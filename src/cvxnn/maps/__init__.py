@@ -4,6 +4,7 @@ from cvxnn.maps.base import Lift, LinearMap, Rows
 from cvxnn.maps.gated import ConeRows, Gated, Signed, row_blocks
 from cvxnn.maps.gated_stream import GatedStream
 from cvxnn.maps.quadratic import QuadraticForms
+from cvxnn.maps.stacked import Stacked, StackedRows
 
 __all__ = [
     "ConeRows",
@@ -14,5 +15,7 @@ __all__ = [
     "QuadraticForms",
     "Rows",
     "Signed",
+    "Stacked",
+    "StackedRows",
     "row_blocks",
 ]

@@ -36,7 +36,10 @@ class Lift(LinearMap, Protocol):
         """Return the same map with its data in another precision."""
 
     def outer(self, inner: Array) -> Array:
-        """Return A (I x inner) A* as one (n, n) matrix, `inner` (d, d) standing at every block."""
+        """Return A (I x inner) A* as one (n, n) matrix, `inner` (d, d) standing at every block.
+
+        It is (p, d, d), one for each block, where the rows of a constraint differ.
+        """
 
     def block_norm(self) -> float:
         """Return a bound on the spectral norm of every single block's map."""
@@ -49,7 +52,7 @@ class Rows(LinearMap, Protocol):
         """Return the rows of the blocks with these indices alone."""
 
     def gram(self) -> Array:
-        """Return C* C, which is the same (d, d) matrix at every block."""
+        """Return C* C: the one (d, d) matrix of every block, or (p, d, d), each block's own."""
 
     def rows(self, block: int) -> Array:
         """Return the (k, d) matrix of one block."""

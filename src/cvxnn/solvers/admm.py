@@ -243,9 +243,11 @@ def _weigh(triple: Triple, factors: Factors) -> Triple:
 
 
 def _per_block(matrix: Array, blocks: Array) -> Array:
-    """Return matrix @ u for every block u, (d, d) symmetric and (p, d, c)."""
+    """Return matrix @ u for every block u, (d, d) symmetric or (p, d, d), and (p, d, c)."""
     if blocks.shape[0] == 0:
         return blocks
+    if matrix.ndim == 3:
+        return namespace(blocks).matmul(matrix, blocks)
     columns = [blocks[:, :, k] @ matrix for k in range(blocks.shape[2])]
     return namespace(blocks).stack(columns, axis=-1)
 

@@ -1,0 +1,291 @@
+"""Batch normalisation before the ReLU: a ReLU program on whitened data."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+
+from cvxnn.architectures.base import AXES, Sizes, mean_of, with_bias
+from cvxnn.architectures.relu import ReLU, ReLUNetwork
+from cvxnn.arrays import Array, double, like, namespace, to_numpy
+from cvxnn.certificate import Exactness, Scope
+from cvxnn.functions import Penalty
+from cvxnn.gates import Gates, HalfSpaces
+from cvxnn.maps import Signed
+from cvxnn.program import Constraint
+
+_CONSTANT = 1e-12
+"""A column whose deviation is below this share of its largest entry does not vary."""
+
+_RANK = 1e-10
+"""Singular values of standardised columns below this share of the largest are rounding."""
+
+_RELU = ReLU(bias=False)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class BatchNormNetwork:
+    """f(x) = sum_j max(0, g_j h (x'w_j - mean_j) / sd_j + b_j k) a_j + x'S + s.
+
+    `means` and `variances` are those of x'w_j on the training data, as a normalising layer keeps
+    them for evaluation; (h, k) are `units`.
+
+    >>> import numpy as np
+    >>> net = BatchNormNetwork(
+    ...     weights_in=np.array([[2.0]]),
+    ...     means=np.array([1.0]),
+    ...     variances=np.array([4.0]),
+    ...     gammas=np.array([1.0]),
+    ...     shifts=np.array([0.5]),
+    ...     units=np.ones(2),
+    ...     weights_out=np.array([[3.0]]),
+    ...     intercept=np.zeros(1),
+    ...     skip=np.zeros((1, 1)),
+    ... )
+    >>> net(np.array([[1.0], [-1.0]])).tolist()
+    [[3.0], [0.0]]
+    """
+
+    weights_in: Array
+    """w, (m, d); only directions count."""
+    means: Array
+    """(m,)."""
+    variances: Array
+    """sd^2, (m,), positive."""
+    gammas: Array
+    """g, (m,)."""
+    shifts: Array
+    """b, (m,)."""
+    units: Array
+    """(2,): what a scale of one makes of a deviation, and what a shift of one adds."""
+    weights_out: Array
+    """a, (m, c)."""
+    intercept: Array
+    """s, (c,)."""
+    skip: Array
+    """S, (d, c)."""
+
+    architecture = "batchnorm"
+
+    @property
+    def rules(self) -> Array:
+        """The vectors (w, b) of the half-spaces in which neurons are active, (m, d + 1)."""
+        scale, shift = self._affine()
+        weights = scale[:, None] * to_numpy(self.weights_in)
+        return np.concatenate([weights, shift[:, None]], axis=1)
+
+    def _affine(self) -> tuple[Array, Array]:
+        """Return p and q, (m,) each, with which a neuron is max(0, p x'w + q)."""
+        means, variances = to_numpy(self.means), to_numpy(self.variances)
+        units = to_numpy(self.units)
+        scale = units[0] * to_numpy(self.gammas) / np.sqrt(variances)
+        return scale, units[1] * to_numpy(self.shifts) - scale * means
+
+    @property
+    def lengths(self) -> Array:
+        """What weight decay counts of each neuron's first layer, |(g_j, b_j)|, (m,)."""
+        return np.hypot(to_numpy(self.gammas), to_numpy(self.shifts))
+
+    @property
+    def n_neurons(self) -> int:
+        """Number of neurons, m."""
+        return int(self.weights_in.shape[0])
+
+    def hidden(self, X: Array) -> Array:
+        """Return the activations, (n, d) to (n, m)."""
+        xp = namespace(X)
+        scale, shift = (like(part, X) for part in self._affine())
+        values = (X @ like(self.weights_in, X).T) * scale + shift
+        return xp.maximum(values, xp.zeros_like(values))
+
+    def __call__(self, X: Array) -> Array:
+        """Return the outputs, (n, d) to (n, c)."""
+        linear = X @ like(self.skip, X) + like(self.intercept, X)
+        return self.hidden(X) @ like(self.weights_out, X) + linear
+
+    def weight_decay(self) -> float:
+        """Return sum_j |(g_j, b_j)| |a_j|."""
+        return float((self.lengths * np.linalg.norm(to_numpy(self.weights_out), axis=1)).sum())
+
+    def parameters(self) -> dict[str, Array]:
+        """Return every array by name."""
+        return dict(vars(self))
+
+
+class _White(NamedTuple):
+    """Centred data in an orthonormal basis: (X - 1 mean') W = U."""
+
+    basis: Array
+    """U, (n, r), with orthonormal columns that sum to zero."""
+    weights: Array
+    """W, (d, r)."""
+    mean: Array
+    """(d,)."""
+
+
+@dataclass(frozen=True)
+class BatchNorm:
+    """ReLU networks with batch normalisation before the ReLU [Ergen2022].
+
+    A neuron normalises x'w over the training data, scales it by g and shifts it by b:
+
+    minimise L(sum_j (g_j (X w_j - mean) / sd + b_j)_+ a_j) + alpha * sum_j |(g_j, b_j)| |a_j|
+
+    which at the optimum is weight decay on g, b and a; w has no length that counts. It is the ReLU
+    program on the data [h sqrt(n) U, k 1], U the left singular vectors of the centred data: h and k
+    are 1, or n^-1/2 with `unit_scale` and `unit_shift`, other regularisers and not another scaling
+    of one. Columns without variance are in no neuron; gates are half-spaces with a bias.
+
+    >>> BatchNorm().name
+    'batchnorm'
+    """
+
+    unit_scale: bool = False
+    """Divide by |X w - mean| and not by the standard deviation: g is n^-1/2 times as much."""
+    unit_shift: bool = False
+    """Let a shift of b add b / sqrt(n)."""
+
+    name = "batchnorm"
+    bias = True  # the shifts
+    exactness = Exactness.EXACT
+    source = HalfSpaces()
+    grows = False
+    streams = False
+    axes = MappingProxyType(
+        {
+            **AXES,
+            "weights_in": ("neurons", "features"),
+            "means": ("neurons",),
+            "variances": ("neurons",),
+            "gammas": ("neurons",),
+            "shifts": ("neurons",),
+            "units": ("two",),
+        }
+    )
+
+    def scope(self, *, every: bool, outputs: int) -> Scope:
+        """Return that of ReLU networks."""
+        return _RELU.scope(every=every, outputs=outputs)
+
+    def features(self, X: Array) -> Array:
+        """Return the data with a column of ones, whose half-spaces are the neurons'."""
+        return with_bias(X, True)
+
+    def lift(self, features: Array, gates: Gates, outputs: int) -> Signed:
+        """Return A (u, v) = sum_i D_i X' (u_i - v_i) on the whitened data X'."""
+        return _RELU.lift(self.whitened(features), gates, outputs)
+
+    def constraint(self, features: Array, gates: Gates, outputs: int) -> Constraint:
+        """Return the cones on which a gated neuron is a ReLU."""
+        return _RELU.constraint(self.whitened(features), gates, outputs)
+
+    def penalty(self, alpha: float, outputs: int) -> Penalty:
+        """Return the Euclidean norm of every block and output."""
+        return _RELU.penalty(alpha, outputs)
+
+    def whitened(self, features: Array) -> Array:
+        """Return X' = [h sqrt(n) U, k 1] in float64, (n, r + 1) from (n, d + 1)."""
+        xp, white = namespace(features), _white(features)
+        scale, shift = self._units(features.shape[0])
+        ones = double(features)[:, -1:]
+        columns = scale * features.shape[0] ** 0.5 * white.basis
+        return xp.concat([columns, shift * ones], axis=1)
+
+    def _units(self, n: int) -> tuple[float, float]:
+        return n**-0.5 if self.unit_scale else 1.0, n**-0.5 if self.unit_shift else 1.0
+
+    def of(self, network: BatchNormNetwork) -> "BatchNorm":
+        """Return the architecture with the units of the network."""
+        scale, shift = (float(unit) != 1.0 for unit in to_numpy(network.units))
+        return BatchNorm(unit_scale=scale, unit_shift=shift)
+
+    def recover(
+        self, gates: Gates, blocks: Array, intercept: Array, skip: Array, features: Array
+    ) -> BatchNormNetwork:
+        """Return one balanced neuron per nonzero block and output, of variance one if it varies."""
+        plain = _RELU.recover(gates, blocks, intercept, skip, features)
+        white, n = _white(features), features.shape[0]
+        inward = to_numpy(plain.weights_in)
+        gammas = np.linalg.norm(inward[:, :-1], axis=1)
+        # a neuron that is its shift alone still normalises something
+        turns = np.where(gammas[:, None] > 0, inward[:, :-1], np.eye(1, inward.shape[1] - 1))
+        turns = turns / np.where(gammas > 0, gammas, 1.0)[:, None]
+        weights = n**0.5 * turns @ to_numpy(white.weights).T
+        made = {
+            "weights_in": weights,
+            "means": weights @ to_numpy(white.mean),
+            "variances": np.ones(len(weights)),
+            "gammas": gammas,
+            "shifts": inward[:, -1],
+            "units": np.array(self._units(n)),
+        }
+        return BatchNormNetwork(
+            **{name: like(array, blocks) for name, array in made.items()},
+            weights_out=plain.weights_out,
+            intercept=intercept,
+            skip=skip,
+        )
+
+    def unlift(self, network: BatchNormNetwork, gates: Gates, features: Array) -> Array:
+        """Return blocks in which every neuron lies in the closed cone of one of the gates."""
+        white = _white(features)
+        values = to_numpy(double(features))[:, :-1] @ to_numpy(network.weights_in).T
+        turns = values.T @ to_numpy(white.basis)
+        sizes = np.linalg.norm(turns, axis=1)
+        scales = to_numpy(network.gammas) / np.where(sizes > 0, sizes, 1.0)
+        inward = np.column_stack([scales[:, None] * turns, to_numpy(network.shifts)])
+        plain = ReLUNetwork(
+            weights_in=inward,
+            weights_out=network.weights_out,
+            intercept=network.intercept,
+            skip=network.skip,
+        )
+        return like(_RELU.unlift(plain, gates, self.whitened(features)), features)
+
+    def network(self, parameters: dict[str, Array]) -> BatchNormNetwork:
+        """Return the network with these arrays."""
+        return BatchNormNetwork(**parameters)
+
+    def mean(self, networks: Sequence[BatchNormNetwork]) -> BatchNormNetwork:
+        """Return the network of all their neurons, each with its share and its own statistics."""
+        root = len(networks) ** -0.5
+        shares = {"gammas": root, "shifts": root, "weights_out": root}
+        per_neuron = [name for name, axes in self.axes.items() if axes[0] == "neurons"]
+        every = {
+            name: shares.get(name, 1.0)
+            * np.concatenate([to_numpy(getattr(each, name)) for each in networks])
+            for name in per_neuron
+        }
+        return BatchNormNetwork(
+            **every,
+            units=to_numpy(networks[0].units),
+            intercept=mean_of([each.intercept for each in networks]),
+            skip=mean_of([each.skip for each in networks]),
+        )
+
+    def sizes(self, n: int, d: int, p: int, outputs: int) -> Sizes:
+        """Return the numbers held by the ReLU program."""
+        return _RELU.sizes(n, d, p, outputs)
+
+
+def _white(features: Array) -> _White:
+    """Return the whitening of data (n, d + 1) with a last column of ones.
+
+    Columns are standardised first, so that their units do not decide what rounding is.
+    """
+    xp = namespace(features)
+    rows = double(features)[:, :-1]
+    n, d = rows.shape
+    mean = xp.mean(rows, axis=0)
+    centred = rows - mean
+    deviations = xp.sqrt(xp.mean(centred**2, axis=0))
+    varies = deviations > _CONSTANT * xp.max(xp.abs(rows), axis=0)
+    scales = xp.where(varies, deviations, xp.ones_like(deviations))
+    standard = xp.where(varies, centred / scales, xp.zeros_like(centred))
+    left, values, right = xp.linalg.svd(standard, full_matrices=False)
+    largest = float(values[0]) if min(n, d) > 0 else 0.0
+    rank = int(xp.sum(xp.astype(values > _RANK * largest, xp.int64))) if largest > 0 else 0
+    weights = right[:rank, :].T / values[:rank] / scales[:, None]
+    return _White(left[:, :rank], weights, mean)

@@ -1,0 +1,384 @@
+"""Batch normalisation after the ReLU: every pattern has an orthonormal basis of its own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvxnn.architectures.base import AXES, Sizes, mean_of, with_bias
+from cvxnn.architectures.relu import ReLU
+from cvxnn.arrays import Array, double, like, namespace, to_numpy
+from cvxnn.certificate import Exactness, Scope
+from cvxnn.functions import Nonnegative, Penalty
+from cvxnn.gates import Gates, HalfSpaces, distinct
+from cvxnn.gates.arrangement import interior
+from cvxnn.gates.base import Floats, Masks
+from cvxnn.maps import Stacked, StackedRows
+from cvxnn.program import Constraint
+
+_RANK = 1e-9
+"""Singular values below this share of the largest are rounding."""
+
+_RELU = ReLU(bias=False)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class BatchNormAfterNetwork:
+    """f(x) = sum_j (g_j h (max(0, x'w_j) - mean_j) / sd_j + b_j k) a_j + x'S + s.
+
+    `means` and `variances` are those of max(0, x'w_j) on the training data; (h, k) are `units`.
+
+    >>> import numpy as np
+    >>> net = BatchNormAfterNetwork(
+    ...     weights_in=np.array([[2.0]]),
+    ...     means=np.array([1.0]),
+    ...     variances=np.array([4.0]),
+    ...     gammas=np.array([1.0]),
+    ...     shifts=np.array([0.5]),
+    ...     units=np.ones(2),
+    ...     weights_out=np.array([[3.0]]),
+    ...     intercept=np.zeros(1),
+    ...     skip=np.zeros((1, 1)),
+    ... )
+    >>> net(np.array([[1.0], [-1.0]])).tolist()
+    [[3.0], [0.0]]
+    """
+
+    weights_in: Array
+    """w, (m, d), or (m, d + 1) with the hidden bias last; only directions count."""
+    means: Array
+    """(m,)."""
+    variances: Array
+    """sd^2, (m,), positive."""
+    gammas: Array
+    """g, (m,)."""
+    shifts: Array
+    """b, (m,)."""
+    units: Array
+    """(2,): what a scale of one makes of a deviation, and what a shift of one adds."""
+    weights_out: Array
+    """a, (m, c)."""
+    intercept: Array
+    """s, (c,)."""
+    skip: Array
+    """S, (d, c)."""
+
+    architecture = "batchnorm_after"
+
+    @property
+    def rules(self) -> Array:
+        """The generators of the neurons' patterns: the first-layer weights."""
+        return self.weights_in
+
+    @property
+    def lengths(self) -> Array:
+        """What weight decay counts of each neuron's normalising layer, |(g_j, b_j)|, (m,)."""
+        return np.hypot(to_numpy(self.gammas), to_numpy(self.shifts))
+
+    @property
+    def n_neurons(self) -> int:
+        """Number of neurons, m."""
+        return int(self.weights_in.shape[0])
+
+    def hidden(self, X: Array) -> Array:
+        """Return the normalised activations, (n, d) to (n, m)."""
+        xp = namespace(X)
+        features = with_bias(X, self.weights_in.shape[1] > self.skip.shape[0])
+        values = features @ like(self.weights_in, X).T
+        units, means = to_numpy(self.units), to_numpy(self.means)
+        scale = units[0] * to_numpy(self.gammas) / np.sqrt(to_numpy(self.variances))
+        shift = units[1] * to_numpy(self.shifts) - scale * means
+        return xp.maximum(values, xp.zeros_like(values)) * like(scale, X) + like(shift, X)
+
+    def __call__(self, X: Array) -> Array:
+        """Return the outputs, (n, d) to (n, c)."""
+        linear = X @ like(self.skip, X) + like(self.intercept, X)
+        return self.hidden(X) @ like(self.weights_out, X) + linear
+
+    def weight_decay(self) -> float:
+        """Return sum_j |(g_j, b_j)| |a_j|."""
+        return float((self.lengths * np.linalg.norm(to_numpy(self.weights_out), axis=1)).sum())
+
+    def parameters(self) -> dict[str, Array]:
+        """Return every array by name."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class Free:
+    """Half-spaces in which no norm-free part of a neuron stands in the way of another.
+
+    A change of w that moves no centred output, (X z)_+ being constant on the pattern, costs
+    nothing. Gates are useful where there is none, or one that puts every row that it moves on its
+    side: then those rows are no constraint. With all patterns every gate is used, for such a part
+    of a neuron can be moved until another pattern holds it.
+    """
+
+    def given(self, features: Array, generators: Array) -> Gates:
+        """Return the gates of these generators, all kept, in order."""
+        return HalfSpaces().given(features, generators)
+
+    def draw(self, features: Array, count: int, rng: np.random.Generator) -> Gates:
+        """Return the useful ones of `count` Gaussian gates; ValueError if none is in many more."""
+        for more in (1, 4, 16, 64):
+            found = self.useful(HalfSpaces().draw(features, more * count, rng), features)
+            if len(found):
+                return found.take(slice(count))
+        raise ValueError(
+            f"none of {64 * count} Gaussian gates leaves every neuron free on these "
+            f'{features.shape[0]} samples; pass bias=True, or gates="enumerate"'
+        )
+
+    def every(self, features: Array) -> Gates:
+        """Return the cells of the arrangement that are open on some sample."""
+        return HalfSpaces().every(features)
+
+    def useful(self, gates: Gates, features: Array) -> Gates:
+        """Return the distinct gates that leave neurons free; there may be none."""
+        kept, rows = distinct(gates), _balanced(features)
+        free = [_pattern(rows, mask).free for mask in kept.masks]
+        return kept.take(np.array(free, dtype=np.bool_))
+
+    def canonical(self, masks: Masks) -> Masks:
+        """Return the masks themselves."""
+        return masks
+
+
+class _Rows(NamedTuple):
+    """Data in an orthonormal basis of their column space: features W = basis."""
+
+    basis: Floats
+    """(n, r)."""
+    weights: Floats
+    """W, (d, r)."""
+
+
+class _Pattern(NamedTuple):
+    """A pattern's neurons in coordinates in which their centred outputs are orthonormal."""
+
+    outputs: Floats
+    """U, (n, r), with zero columns below the rank."""
+    weights: Floats
+    """V S^-1, (r, r): from coordinates to a neuron on the basis."""
+    cone: Floats
+    """(n, r), rows that are not negative on the cone; zero where the push decides."""
+    push: Floats
+    """(r,), a neuron on the basis that moves the rows it decides inside, and no centred output."""
+    free: bool
+    """Whether every row that can be moved at no cost is decided by the push."""
+
+
+def _balanced(features: Array) -> _Rows:
+    """Return the data in a basis; columns are scaled first, so that their units are no rank."""
+    x = to_numpy(double(features))
+    peaks = np.abs(x).max(axis=0)
+    scales = np.where(peaks > 0, peaks, 1.0)
+    left, values, right = np.linalg.svd(x / scales, full_matrices=False)
+    rank = int((values > _RANK * values.max(initial=0.0)).sum())
+    return _Rows(left[:, :rank], right[:rank].T / values[:rank] / scales[:, None])
+
+
+def _pattern(rows: _Rows, mask: Masks) -> _Pattern:
+    active = rows.basis * mask[:, None]
+    r = active.shape[1]
+    # padded to at least r rows, so that all of the right singular vectors are there
+    padded = np.concatenate([active - active.mean(axis=0), np.zeros((r, r))])
+    left, values, right = np.linalg.svd(padded, full_matrices=False)
+    kept = values > _RANK  # beside rows of norm one
+    outputs = np.where(kept, left[: len(active)], 0.0)
+    weights = np.where(kept, right.T / np.where(kept, values, 1.0), 0.0)
+    signed = np.where(mask[:, None], rows.basis, -rows.basis)
+    moved = signed @ right[~kept].T
+    lengths = np.linalg.norm(moved, axis=1)
+    movable = lengths > _RANK
+    push, free = np.zeros(r), True
+    if movable.any():
+        inside = interior(moved[movable] / lengths[movable, None])
+        free = inside is not None
+        movable = movable & free
+        push = push if inside is None else inside @ right[~kept]
+    cone = np.where(movable[:, None], 0.0, signed @ weights)
+    return _Pattern(outputs, weights, cone, push, free)
+
+
+@dataclass(frozen=True)
+class BatchNormAfter:
+    """ReLU networks with batch normalisation after the ReLU [Ergen2022].
+
+    A neuron's activations (X w)_+ are normalised over the training data, scaled by g and shifted:
+
+    minimise L(sum_j (g_j ((X w_j)_+ - mean) / sd + b_j) a_j) + alpha * sum_j |(g_j, b_j)| |a_j|
+
+    With U_i the left singular vectors of the centred active rows of a pattern, D_i X less its
+    column means, a neuron is (h sqrt(n) U_i t, k b), its cone is that of w = V_i S_i^-1 t, and its
+    size is |(t, b)|. h and k are 1, or n^-1/2 with `unit_scale` and `unit_shift`. Columns without
+    variance are in no neuron, unless a bias; neurons of constant activation are their shift.
+
+    >>> BatchNormAfter().name
+    'batchnorm_after'
+    """
+
+    bias: bool = True
+    """Append a column of ones to the data, a coordinate of each neuron's direction."""
+    unit_scale: bool = False
+    """Divide by |(X w)_+ - mean| and not by the standard deviation."""
+    unit_shift: bool = False
+    """Let a shift of b add b / sqrt(n)."""
+
+    name = "batchnorm_after"
+    exactness = Exactness.EXACT
+    source = Free()
+    grows = False
+    streams = False
+    axes = MappingProxyType(
+        {
+            **AXES,
+            "means": ("neurons",),
+            "variances": ("neurons",),
+            "gammas": ("neurons",),
+            "shifts": ("neurons",),
+            "units": ("two",),
+        }
+    )
+
+    def scope(self, *, every: bool, outputs: int) -> Scope:
+        """Return that of ReLU networks."""
+        return _RELU.scope(every=every, outputs=outputs)
+
+    def features(self, X: Array) -> Array:
+        """Return the data, with a column of ones for the bias."""
+        return with_bias(X, self.bias)
+
+    def _units(self, n: int) -> tuple[float, float]:
+        return n**-0.5 if self.unit_scale else 1.0, n**-0.5 if self.unit_shift else 1.0
+
+    def lift(self, features: Array, gates: Gates, outputs: int) -> Stacked:
+        """Return the sum of +-h sqrt(n) U_i t + k b over blocks (t, b), first those with plus."""
+        n, rows = features.shape[0], _balanced(features)
+        scale, shift = self._units(n)
+        ones = np.full((n, 1), shift)
+        parts = [n**0.5 * scale * _pattern(rows, mask).outputs for mask in gates.masks]
+        factors = [np.concatenate([sign * u, ones], axis=1) for sign in (1, -1) for u in parts]
+        shape = (2 * len(gates), n, rows.basis.shape[1] + 1)
+        return Stacked(like(np.array(factors).reshape(shape), double(features)), outputs)
+
+    def constraint(self, features: Array, gates: Gates, outputs: int) -> Constraint:
+        """Return the cones on which w = V_i S_i^-1 t has the pattern of its gate."""
+        rows = _balanced(features)
+        matrices = np.zeros((len(gates), features.shape[0], rows.basis.shape[1] + 1))
+        for matrix, mask in zip(matrices, gates.masks, strict=True):
+            matrix[:, :-1] = _pattern(rows, mask).cone
+        both = np.concatenate([matrices, matrices])
+        return Constraint(StackedRows(like(both, double(features)), outputs), Nonnegative())
+
+    def penalty(self, alpha: float, outputs: int) -> Penalty:
+        """Return the Euclidean norm of every block and output."""
+        return _RELU.penalty(alpha, outputs)
+
+    def of(self, network: BatchNormAfterNetwork) -> "BatchNormAfter":
+        """Return the architecture with the bias and the units of the network."""
+        scale, shift = (float(unit) != 1.0 for unit in to_numpy(network.units))
+        bias = network.weights_in.shape[1] > network.skip.shape[0]
+        return BatchNormAfter(bias=bias, unit_scale=scale, unit_shift=shift)
+
+    def recover(
+        self, gates: Gates, blocks: Array, intercept: Array, skip: Array, features: Array
+    ) -> BatchNormAfterNetwork:
+        """Return one balanced neuron per nonzero block and output, of variance one if it varies."""
+        host, rows, n = to_numpy(blocks), _balanced(features), features.shape[0]
+        patterns = {i: _pattern(rows, gates.masks[i]) for i in np.flatnonzero(_used(host))}
+        host = host.copy()
+        for i, pattern in patterns.items():  # coordinates below the rank are of no use
+            host[[i, len(gates) + i], :-1] *= np.any(pattern.outputs, axis=0, keepdims=True).T
+        lengths = np.linalg.norm(host, axis=1)
+        block, output = np.nonzero(lengths > 1e-12 * lengths.max(initial=0.0))
+        found, lengths = host[block, :, output], lengths[block, output]
+        roots, sizes = np.sqrt(lengths), np.linalg.norm(found[:, :-1], axis=1)
+        sizes = np.where(sizes > 1e-12 * lengths, sizes, 0.0)  # a shift alone has no direction
+        turns = np.where(sizes > 0, 1 / np.where(sizes > 0, sizes, 1.0), 0.0)[:, None]
+        turns = turns * found[:, :-1]
+        places, signs = block % max(1, len(gates)), np.where(block < len(gates), 1.0, -1.0)
+        inner = [
+            _neuron(rows, gates.masks[i], patterns[i], turn)
+            for i, turn in zip(places, turns, strict=True)
+        ]
+        shape = (len(block), rows.basis.shape[1])
+        weights = n**0.5 * np.array(inner).reshape(shape) @ rows.weights.T
+        values = np.maximum(to_numpy(double(features)) @ weights.T, 0)
+        made = {
+            "weights_in": weights,
+            "means": values.mean(axis=0),
+            "variances": np.ones(len(block)),
+            "gammas": signs * sizes / roots,
+            "shifts": found[:, -1] / roots,
+            "units": np.array(self._units(n)),
+            "weights_out": roots[:, None] * np.eye(host.shape[2])[output],
+        }
+        return BatchNormAfterNetwork(
+            **{name: like(array, blocks) for name, array in made.items()},
+            intercept=intercept,
+            skip=skip,
+        )
+
+    def unlift(self, network: BatchNormAfterNetwork, gates: Gates, features: Array) -> Array:
+        """Return blocks in which every neuron lies in the closed cone of one of the gates."""
+        rows, x = _balanced(features), to_numpy(double(features))
+        weights, outer = to_numpy(network.weights_in), to_numpy(network.weights_out)
+        places = _RELU.places(weights, gates, x)
+        blocks = np.zeros((2 * len(gates), rows.basis.shape[1] + 1, outer.shape[1]))
+        pairs = np.stack([to_numpy(network.gammas), to_numpy(network.shifts)], axis=1)
+        for w, place, pair, a in zip(weights, places, pairs, outer, strict=True):
+            turn = _pattern(rows, gates.masks[place]).outputs.T @ np.maximum(x @ w, 0)
+            size = np.linalg.norm(turn)
+            turn = turn / size if size > 0 else turn
+            gammas, shifts = pair[0] * a, pair[1] * a
+            for sign, half in ((1.0, place), (-1.0, len(gates) + place)):
+                here = (sign * gammas > 0) | ((gammas == 0) & (sign > 0))
+                blocks[half, :-1] += np.outer(turn, np.where(here, np.abs(gammas), 0.0))
+                blocks[half, -1] += np.where(here, shifts, 0.0)
+        return like(blocks, features)
+
+    def network(self, parameters: dict[str, Array]) -> BatchNormAfterNetwork:
+        """Return the network with these arrays."""
+        return BatchNormAfterNetwork(**parameters)
+
+    def mean(self, networks: Sequence[BatchNormAfterNetwork]) -> BatchNormAfterNetwork:
+        """Return the network of all their neurons, each with its share and its own statistics."""
+        root = len(networks) ** -0.5
+        shares = {"gammas": root, "shifts": root, "weights_out": root}
+        per_neuron = [name for name, axes in self.axes.items() if axes[0] == "neurons"]
+        every = {
+            name: shares.get(name, 1.0)
+            * np.concatenate([to_numpy(getattr(each, name)) for each in networks])
+            for name in per_neuron
+        }
+        return BatchNormAfterNetwork(
+            **every,
+            units=to_numpy(networks[0].units),
+            intercept=mean_of([each.intercept for each in networks]),
+            skip=mean_of([each.skip for each in networks]),
+        )
+
+    def sizes(self, n: int, d: int, p: int, outputs: int) -> Sizes:
+        """Return the numbers held: two matrices a block for lift and cones, and their rows."""
+        matrices = 2 * p * n * (d + 1)
+        return Sizes(lift=2 * matrices, blocks=2 * p * (d + 1) * outputs, rows=2 * p * n * outputs)
+
+
+def _used(blocks: Floats) -> NDArray[np.bool_]:
+    """Tell which gates (p,) have a block (2p, d, c) that is not zero."""
+    pairs = blocks.reshape(2, len(blocks) // 2, -1)
+    return np.asarray(pairs.any(axis=(0, 2)))
+
+
+def _neuron(rows: _Rows, mask: Masks, pattern: _Pattern, turn: Floats) -> Floats:
+    """Return the neuron (r,) on the basis of a pattern's coordinates, pushed onto its side."""
+    neuron = pattern.weights @ turn
+    signs = np.where(mask, 1.0, -1.0)
+    rate, missing = signs * (rows.basis @ pattern.push), -signs * (rows.basis @ neuron)
+    decided = ~pattern.cone.any(axis=1) & (rate > _RANK)
+    needed = np.max(missing[decided] / rate[decided], initial=0.0)
+    return neuron + needed * pattern.push

@@ -1,0 +1,209 @@
+"""Batch normalisation before the ReLU: the notes' numbers, Clarabel, torch's layer, descents."""
+
+from pathlib import Path
+from typing import Any
+
+import cvxpy as cp
+import numpy as np
+import pytest
+from scipy.linalg import orth
+
+from cvxnn import (
+    BatchNorm,
+    ConvexClassifier,
+    ConvexRegressor,
+    Scope,
+    certify_network,
+    enumerate_patterns,
+    load,
+    save,
+    verify,
+)
+from cvxnn.export import to_torch
+
+Floats = np.ndarray
+
+BOTH = [(False, False), (True, False), (True, True), (False, True)]
+
+
+def fit(X: Floats, y: Floats, alpha: float, *units: bool, **words: Any) -> ConvexRegressor:
+    settings = {"gates": "enumerate", "fit_intercept": False, "tol": 1e-8} | words
+    return ConvexRegressor(BatchNorm(*units), alpha=alpha, **settings).fit(X, y)
+
+
+# the numbers of section H
+
+
+def test_section_h_before_the_relu() -> None:
+    X = np.array([[1.0, 0.0], [1.0, 0.5], [1.0, 1.0], [1.0, 2.0]])
+    y = np.array([2.0, 0.0, 0.0, 0.0])
+    model = fit(X, y, 0.3 / 4, True)
+    assert 4 * model.certificate_.upper == pytest.approx(1.0288178, abs=5e-8)
+    assert model.certificate_.scope is Scope.ALL_NETWORKS
+    assert verify(model, X, y)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_section_h_centred_data_of_full_rank_have_a_closed_form(seed: int) -> None:
+    """[U, 1/sqrt(n)] is orthogonal, and section M's form for whitened data holds."""
+    rng = np.random.default_rng(seed)
+    X, y, beta = rng.standard_normal((5, 4)), rng.standard_normal(5), 0.4
+    sizes = [np.linalg.norm(np.maximum(part, 0)) for part in (y, -y)]
+    expected = sum(beta * s - beta**2 / 2 if s > beta else s**2 / 2 for s in sizes)
+    model = fit(X, y, beta / 5, True, True)
+    assert 5 * model.certificate_.upper == pytest.approx(expected, rel=1e-7)
+
+
+# 100 random problems against Clarabel on the whitened data
+
+
+def optimum(X: Floats, y: Floats, beta: float, units: tuple[bool, bool]) -> float:
+    """The ReLU program of section A on [h sqrt(n) U, k 1], with any orthonormal basis U."""
+    n = len(X)
+    centred = X - X.mean(axis=0)
+    U = orth(centred / np.maximum(np.abs(centred).max(axis=0), 1e-9), rcond=1e-9)
+    data = np.column_stack(
+        [U * (1.0 if units[0] else n**0.5), np.full(n, n**-0.5 if units[1] else 1.0)]
+    )
+    fitted, norms, rules = 0, 0, []
+    for mask in enumerate_patterns(data).masks:
+        rows = np.where(mask[:, None], data, -data)
+        for sign in (1.0, -1.0):
+            u = cp.Variable(data.shape[1])
+            fitted = fitted + sign * cp.multiply(1.0 * mask, data @ u)
+            norms = norms + cp.norm(u, 2)
+            rules.append(rows @ u >= 0)
+    problem = cp.Problem(cp.Minimize(cp.sum_squares(fitted - y) / 2 + beta * norms), rules)
+    problem.solve(solver=cp.CLARABEL, tol_gap_abs=1e-10, tol_gap_rel=1e-10)
+    return float(problem.value)
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_the_optimum_is_clarabels(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    n, d = int(rng.integers(2, 6)), int(rng.integers(1, 3))
+    X = rng.standard_normal((n, d))
+    X = np.round(2 * X) if seed % 2 else X * 10.0 ** rng.integers(-3, 4, size=d)
+    y, alpha = rng.standard_normal(n), 10.0 ** rng.uniform(-3, -1.5)
+    units = BOTH[seed % 4]
+    model = fit(X, y, alpha, *units)
+    expected = optimum(X, y, n * alpha, units) / n
+    claim = model.certificate_
+    assert claim.upper == pytest.approx(expected, rel=1e-6, abs=1e-8)
+    assert claim.lower <= expected * (1 + 1e-6) + 1e-8
+    # the network is normalised by the data that it was trained on, and counts what it should
+    network = model.network_
+    values = X @ network.weights_in.T
+    np.testing.assert_allclose(values.mean(axis=0), network.means, atol=1e-9)
+    moving = network.gammas > 0
+    np.testing.assert_allclose(values.var(axis=0)[moving], network.variances[moving], rtol=1e-8)
+    squares = (network.gammas**2).sum() + (network.shifts**2).sum() + (network.weights_out**2).sum()
+    loss = ((network(X)[:, 0] - y) ** 2).mean() / 2
+    assert claim.upper == pytest.approx(loss + alpha / 2 * squares, rel=1e-9, abs=1e-12)
+
+
+# descents by torch's gradients
+
+
+def descents(X: Floats, y: Floats, alpha: float, scale: float, shift: float) -> Floats:
+    """The least weight-decayed objective that each of 20 runs of Adam meets, (20,)."""
+    torch = pytest.importorskip("torch")
+    given, target = torch.asarray(X), torch.asarray(y)
+    torch.manual_seed(0)
+    shapes = [(20, 8, X.shape[1]), (20, 8, 1), (20, 8, 1), (20, 8, 1)]
+    parameters = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+    inner, gamma, beta, outer = parameters
+    steps = torch.optim.Adam(parameters, lr=0.03)
+    lowest = np.full(20, np.inf)
+    for _ in range(600):
+        values = inner @ given.T
+        centred = values - values.mean(dim=2, keepdim=True)
+        normal = centred / centred.square().mean(dim=2, keepdim=True).sqrt()
+        neurons = torch.relu(scale * gamma * normal + shift * beta)
+        outputs = (outer * neurons).sum(dim=1)
+        decay = (gamma**2 + beta**2 + outer**2).sum(dim=(1, 2))
+        value = (outputs - target).square().mean(dim=1) / 2 + alpha / 2 * decay
+        lowest = np.minimum(lowest, value.detach().numpy())
+        steps.zero_grad()
+        value.sum().backward()
+        steps.step()
+    return lowest
+
+
+@pytest.mark.parametrize("unit", [False, True])
+def test_twenty_descents_stay_above_the_bound(unit: bool) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((9, 2))
+    y = np.abs(X[:, 0]) - X[:, 1] + 0.1 * rng.standard_normal(9)
+    claim = fit(X, y, 0.05, unit, unit).certificate_
+    factor = 9**-0.5 if unit else 1.0
+    values = descents(X, y, 0.05, factor, factor)
+    assert values.min() >= claim.lower
+    assert values.min() <= 1.05 * claim.upper
+
+
+# the layer of torch
+
+
+@pytest.mark.parametrize("units", BOTH)
+def test_torch_normalises_alike_in_training_and_in_evaluation(units: tuple[bool, bool]) -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(2)
+    X, Y = rng.standard_normal((20, 3)) * [1.0, 1e3, 1e-3] + 5.0, rng.standard_normal((20, 2))
+    model = fit(X, Y, 0.02, *units, gates="sample", fit_intercept=True, random_state=0)
+    module, ours = to_torch(model), model.predict(X)
+    given = torch.asarray(X)
+    np.testing.assert_allclose(module(given).detach().numpy(), ours, atol=1e-9)
+    assert model.network_.n_neurons > 0
+    assert (model.network_.gammas > 0).all()
+    module.train()  # now the layer takes the statistics of the batch, which are the same
+    np.testing.assert_allclose(module(given).detach().numpy(), ours, atol=1e-6)
+    assert isinstance(module.hidden[1], torch.nn.BatchNorm1d)
+
+
+# odd data, files
+
+
+def test_a_column_without_variance_changes_nothing() -> None:
+    rng = np.random.default_rng(3)
+    X, y = rng.standard_normal((8, 2)), rng.standard_normal(8)
+    wider = np.column_stack([X, np.full(8, 0.1), np.zeros(8)])
+    plain, padded = fit(X, y, 0.02), fit(wider, y, 0.02)
+    assert padded.certificate_.upper == pytest.approx(plain.certificate_.upper, rel=1e-7)
+    assert not padded.network_.weights_in[:, 2:].any()
+    np.testing.assert_allclose(padded.predict(wider), plain.predict(X), atol=1e-3)
+
+
+def test_data_without_variance_leave_a_constant() -> None:
+    X, y = np.full((6, 2), 0.3), np.arange(6.0)
+    model = fit(X, y, 0.1)
+    assert not model.network_.gammas.any()
+    np.testing.assert_allclose(model.predict(X), 2.5 - 0.1, atol=1e-6)  # soft thresholded
+    assert np.isfinite(model.predict(X + 1.0)).all()
+
+
+def test_columns_may_have_any_scale_and_place() -> None:
+    rng = np.random.default_rng(4)
+    X, y = rng.standard_normal((8, 2)), rng.standard_normal(8)
+    moved = X * [1e-4, 1e5] + [3.0, -2e5]
+    assert fit(moved, y, 0.02).certificate_.upper == pytest.approx(
+        fit(X, y, 0.02).certificate_.upper, rel=1e-7
+    )
+
+
+def test_a_model_is_verified_certified_saved_and_loaded(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    X, labels = rng.standard_normal((25, 2)), rng.integers(0, 3, 25)
+    words = {"alpha": 0.02, "n_gates": 30, "random_state": 0}
+    model = ConvexClassifier(BatchNorm(unit_shift=True), **words).fit(X, labels)
+    assert model.certificate_.scope is Scope.SEPARATE_OUTPUTS
+    assert verify(model, X, labels)
+    save(model, tmp_path / "model.cvxnn")
+    again = load(tmp_path / "model.cvxnn")
+    np.testing.assert_array_equal(again.decision_function(X), model.decision_function(X))
+    assert verify(again, X, labels)
+    assert again.architecture_ == BatchNorm(unit_shift=True)
+    y = rng.standard_normal(25)
+    network = fit(X, y, 0.02, True).network_
+    found = certify_network(network, X, y, alpha=0.02, fit_intercept=False)
+    assert found.relative_gap < 1e-6
