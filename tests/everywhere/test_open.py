@@ -37,7 +37,7 @@ def data(n: int, d: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 def searched() -> Any:
     """A model whose bound is by search: rank 4, a bias and an intercept."""
     X, y = data(120, 3)
-    model = ConvexRegressor(gates="grow", alpha=0.05, proof_time=2, random_state=0)
+    model = ConvexRegressor(gates="grow", alpha=0.05, proof_time=10, random_state=0)
     model.fit(X, y)
     assert model.solution_.status is Status.BEST_FOUND
     return model, X, y
