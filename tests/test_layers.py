@@ -18,7 +18,8 @@ LAYERS = (
     "functions maps gates linalg",
     "program projection certificate",
     "solve solvers architectures",
-    "assess everywhere landscape optima path memory samples selection support training",
+    "assess everywhere flow isometry landscape margin optima path memory samples selection "
+    "support training",
     # encoding is a transformer of scikit-learn, evidence what its estimators show, reading what
     # they do with data
     "encoding evidence reading estimator estimators estimators_cv "

@@ -23,9 +23,12 @@ if TYPE_CHECKING:
     from cvxnn.estimators import ConvexClassifier, ConvexRegressor
     from cvxnn.estimators_cv import ConvexClassifierCV, ConvexRegressorCV
     from cvxnn.files import load, save
+    from cvxnn.flow import MarginFlow, margin_flow
     from cvxnn.forecaster import ConvexForecaster
     from cvxnn.gates import enumerate_patterns
+    from cvxnn.isometry import Interpolant, Isometry, interpolate, neural_isometry
     from cvxnn.landscape import from_sklearn, from_torch, polish, stationarity
+    from cvxnn.margin import MaxMargin, certify_margin, max_margin
     from cvxnn.optima import OptimalSet, optimal_set
     from cvxnn.regimes import Regimes
     from cvxnn.solve import Solution, Status
@@ -50,6 +53,10 @@ __all__ = [
     "Exactness",
     "GatedNetwork",
     "GatedReLU",
+    "Interpolant",
+    "Isometry",
+    "MarginFlow",
+    "MaxMargin",
     "OptimalSet",
     "ReLU",
     "ReLUNetwork",
@@ -60,11 +67,16 @@ __all__ = [
     "Threshold",
     "ThresholdNetwork",
     "Verification",
+    "certify_margin",
     "certify_network",
     "enumerate_patterns",
     "from_sklearn",
     "from_torch",
+    "interpolate",
     "load",
+    "margin_flow",
+    "max_margin",
+    "neural_isometry",
     "optimal_set",
     "polish",
     "save",
@@ -93,8 +105,11 @@ _NAMES = {
     "estimators_cv": ("ConvexClassifierCV", "ConvexRegressorCV"),
     "files": ("load", "save"),
     "forecaster": ("ConvexForecaster",),
+    "flow": ("MarginFlow", "margin_flow"),
     "gates": ("enumerate_patterns",),
+    "isometry": ("Interpolant", "Isometry", "interpolate", "neural_isometry"),
     "landscape": ("from_sklearn", "from_torch", "polish", "stationarity"),
+    "margin": ("MaxMargin", "certify_margin", "max_margin"),
     "optima": ("OptimalSet", "optimal_set"),
     "regimes": ("Regimes",),
     "solve": ("Solution", "Status"),

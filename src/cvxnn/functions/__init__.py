@@ -2,6 +2,7 @@
 
 from cvxnn.functions.base import Cone, ConvexFunction, Penalty, SampleLoss
 from cvxnn.functions.cones import PSD, Nonnegative
+from cvxnn.functions.hard import HardMargin, Interpolation
 from cvxnn.functions.losses import (
     CrossEntropy,
     Hinge,
@@ -30,8 +31,10 @@ __all__ = [
     "ConvexFunction",
     "CrossEntropy",
     "GroupNorm",
+    "HardMargin",
     "Hinge",
     "Huber",
+    "Interpolation",
     "Logistic",
     "Mean",
     "Nonnegative",
