@@ -33,6 +33,13 @@ if TYPE_CHECKING:
     from cvxnn.regimes import Regimes
     from cvxnn.solve import Solution, Status
     from cvxnn.spline import ConvexSpline
+    from cvxnn.wasserstein import (
+        Direction,
+        Flowed,
+        Potential,
+        wasserstein_direction,
+        wasserstein_flow,
+    )
 
 __version__ = "0.1.0"
 
@@ -50,7 +57,9 @@ __all__ = [
     "ConvexRegressor",
     "ConvexRegressorCV",
     "ConvexSpline",
+    "Direction",
     "Exactness",
+    "Flowed",
     "GatedNetwork",
     "GatedReLU",
     "Interpolant",
@@ -58,6 +67,7 @@ __all__ = [
     "MarginFlow",
     "MaxMargin",
     "OptimalSet",
+    "Potential",
     "ReLU",
     "ReLUNetwork",
     "Regimes",
@@ -82,6 +92,8 @@ __all__ = [
     "save",
     "stationarity",
     "verify",
+    "wasserstein_direction",
+    "wasserstein_flow",
 ]
 
 _NAMES = {
@@ -114,6 +126,13 @@ _NAMES = {
     "regimes": ("Regimes",),
     "solve": ("Solution", "Status"),
     "spline": ("ConvexSpline",),
+    "wasserstein": (
+        "Direction",
+        "Flowed",
+        "Potential",
+        "wasserstein_direction",
+        "wasserstein_flow",
+    ),
 }
 _HOMES = {name: f"cvxnn.{home}" for home, names in _NAMES.items() for name in names}
 
