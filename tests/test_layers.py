@@ -23,7 +23,7 @@ LAYERS = (
     # encoding is a transformer of scikit-learn, evidence what its estimators show, reading what
     # they do with data
     "encoding evidence reading estimator estimators estimators_cv "
-    "lags timestamps regimes forecaster density spline",
+    "lags timestamps regimes forecaster density spline robust denoiser",
     "display export files cli tables reproduce experiments __main__ cvxnn",
 )
 RANK = {unit: rank for rank, layer in enumerate(LAYERS) for unit in layer.split()}

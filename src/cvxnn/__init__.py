@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     )
     from cvxnn.assess import certify_network
     from cvxnn.certificate import Certificate, Exactness, Scope, Verification, verify
+    from cvxnn.denoiser import ConvexDenoiser, Filters
     from cvxnn.density import ConvexDensity
     from cvxnn.encoding import ColumnEncoder
     from cvxnn.estimators import ConvexClassifier, ConvexRegressor
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from cvxnn.margin import MaxMargin, certify_margin, max_margin
     from cvxnn.optima import OptimalSet, optimal_set
     from cvxnn.regimes import Regimes
+    from cvxnn.robust import RobustClassifier, worst_case
     from cvxnn.solve import Solution, Status
     from cvxnn.spline import ConvexSpline
     from cvxnn.wasserstein import (
@@ -52,6 +54,7 @@ __all__ = [
     "ColumnEncoder",
     "ConvexClassifier",
     "ConvexClassifierCV",
+    "ConvexDenoiser",
     "ConvexDensity",
     "ConvexForecaster",
     "ConvexRegressor",
@@ -59,6 +62,7 @@ __all__ = [
     "ConvexSpline",
     "Direction",
     "Exactness",
+    "Filters",
     "Flowed",
     "GatedNetwork",
     "GatedReLU",
@@ -71,6 +75,7 @@ __all__ = [
     "ReLU",
     "ReLUNetwork",
     "Regimes",
+    "RobustClassifier",
     "Scope",
     "Solution",
     "Status",
@@ -94,6 +99,7 @@ __all__ = [
     "verify",
     "wasserstein_direction",
     "wasserstein_flow",
+    "worst_case",
 ]
 
 _NAMES = {
@@ -111,6 +117,7 @@ _NAMES = {
     ),
     "assess": ("certify_network",),
     "certificate": ("Certificate", "Exactness", "Scope", "Verification", "verify"),
+    "denoiser": ("ConvexDenoiser", "Filters"),
     "density": ("ConvexDensity",),
     "encoding": ("ColumnEncoder",),
     "estimators": ("ConvexClassifier", "ConvexRegressor"),
@@ -124,6 +131,7 @@ _NAMES = {
     "margin": ("MaxMargin", "certify_margin", "max_margin"),
     "optima": ("OptimalSet", "optimal_set"),
     "regimes": ("Regimes",),
+    "robust": ("RobustClassifier", "worst_case"),
     "solve": ("Solution", "Status"),
     "spline": ("ConvexSpline",),
     "wasserstein": (

@@ -23,6 +23,7 @@ class Scope(Enum):
     """The networks that the lower bound speaks of; a member's value is said to the user."""
 
     GIVEN_GATES = "networks whose activation patterns are among the given gates"
+    STABLE_GATES = "networks on the given gates whose patterns are the same all over every ball"
     SEPARATE_OUTPUTS = "networks on the given gates whose neurons serve one output each"
     ALL_NETWORKS = "all networks of this kind, of any width"
 

@@ -10,11 +10,12 @@ from scipy import sparse
 from cvxnn.architectures import ReLU
 from cvxnn.architectures.base import with_bias
 from cvxnn.certificate import Certificate, Exactness, Scope
-from cvxnn.everywhere.directions import Directions, conic
+from cvxnn.everywhere.directions import Directions
 from cvxnn.everywhere.neurons import Floats
 from cvxnn.gates import Gates
 from cvxnn.gates.enumerate import cover_count
 from cvxnn.projection import nearest, unit_rows
+from cvxnn.solvers.standard import conic
 from cvxnn.support import as_data
 from cvxnn.training import gates_of
 

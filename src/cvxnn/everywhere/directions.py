@@ -16,9 +16,9 @@ import numpy as np
 from scipy import sparse
 from scipy.spatial import ConvexHull, QhullError
 
-from cvxnn.errors import CvxnnError
 from cvxnn.everywhere.neurons import Floats
 from cvxnn.gates import Gates
+from cvxnn.solvers.standard import conic
 
 _ROUNDING = 1e-13
 """What eigenvalues are off by, relative to the largest, and what that takes from a bound."""
@@ -241,43 +241,3 @@ class Directions:
         walls: Any = np.maximum(z[count : count + ends[-1]], 0.0)
         parts = tuple(np.split(walls, ends[:-1]))
         return Answer(matrices, Dual(z[:count].reshape(self.score.shape), parts), value)
-
-
-def conic(
-    square: Floats,
-    cost: Floats,
-    rows: list[tuple[Any, Floats, str]],
-    cones: Any,
-    sizes: list[tuple[str, int]],
-) -> Any:
-    """Return Clarabel's answer: rows that equal their right sides or stay below, x in cones."""
-    import clarabel
-
-    settings = clarabel.DefaultSettings()
-    settings.verbose = False
-    settings.presolve_enable = False
-    settings.chordal_decomposition_enable = False
-    settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = 1e-11
-    kinds = {
-        "zero": clarabel.ZeroConeT,
-        "nonnegative": clarabel.NonnegativeConeT,
-        "psd": clarabel.PSDTriangleConeT,
-    }
-    every = [(kind, len(right)) for _, right, kind in rows] + sizes
-    matrix = sparse.vstack([*(matrix for matrix, _, _ in rows), -cones], format="csc")
-    right = np.concatenate([*(right for _, right, _ in rows), np.zeros(cones.shape[0])])
-    answer = clarabel.DefaultSolver(
-        sparse.csc_matrix(sparse.diags_array(square)),
-        cost,
-        sparse.csc_matrix(matrix),
-        right,
-        [kinds[kind](size) for kind, size in every if size > 0],
-        settings,
-    ).solve()
-    good = ("Solved", "AlmostSolved", "InsufficientProgress")
-    if str(answer.status) not in good or not np.isfinite(answer.x).all():
-        raise CvxnnError(
-            f"Clarabel ended with {answer.status} on the semidefinite program; standardise the "
-            "samples, use fewer of them, or raise alpha"
-        )
-    return answer
