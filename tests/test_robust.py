@@ -3,6 +3,7 @@
 import cvxpy as cp
 import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.estimator_checks import check_estimator
 
 from cvxnn import Exactness, ReLUNetwork, RobustClassifier, Scope, enumerate_patterns, worst_case
@@ -157,6 +158,11 @@ def test_a_wider_ball_costs_more_and_sampled_gates_no_less() -> None:
 def test_bad_input(words: dict, match: str) -> None:
     with pytest.raises(ValueError, match=match):
         RobustClassifier(**words).fit(CORNERS, LABELS)
+
+
+def test_a_gap_above_tol_is_said() -> None:
+    with pytest.warns(ConvergenceWarning, match="above tol"):
+        RobustClassifier(0.01, radius=0.2, tol=1e-16).fit(CORNERS, LABELS)
 
 
 def test_three_classes_and_labels_of_worst_cases() -> None:

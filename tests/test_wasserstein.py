@@ -90,6 +90,7 @@ def test_it_is_the_program_of_cvxpy(d: int, bias: bool, seed: int) -> None:
     assert claim.scope is Scope.ALL_NETWORKS
     assert claim.upper == pytest.approx(expected, rel=1e-5, abs=1e-6)
     assert claim.upper - claim.lower <= 1e-6 * max(1.0, abs(claim.upper))
+    assert claim.proves(1e-4) or abs(claim.upper) < 1e-2  # also below zero
     assert claim.lower <= claim.upper + 1e-12
     assert objective(found.network, X, -X, 3 / 6) == pytest.approx(claim.upper, abs=1e-12)
 

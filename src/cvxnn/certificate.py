@@ -78,7 +78,7 @@ class Certificate:
         if not np.isfinite(self.gap):
             return float("inf")
         if self.gap > self.resolution:
-            return self.gap / self.upper if self.upper > 0 else float("inf")
+            return self.gap / abs(self.upper) if self.upper != 0 else float("inf")
         return 0.0 if self.gap >= -self.resolution - 1e-9 * abs(self.upper) else float("inf")
 
     def proves(self, tol: float) -> bool:

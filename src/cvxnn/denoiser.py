@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from cvxnn.architectures import Architecture
@@ -140,7 +141,7 @@ class ConvexDenoiser(BaseEstimator):
         patches, target = self._pairs(noisy, clean)
         self.index_ = np.arange(len(patches))
         if self.samples is not None and self.samples < len(patches):
-            rng = np.random.default_rng(self.random_state)
+            rng = check_random_state(self.random_state)
             drawn = rng.choice(len(patches), size=int(self.samples), replace=False)
             self.index_ = np.sort(drawn)
         words = {name: getattr(self, name) for name in _PASSED}

@@ -1,11 +1,14 @@
 """Classifiers trained against the worst of a ball around every sample, as convex programs."""
 
+import warnings
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -79,10 +82,11 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):
     gates : "auto", "enumerate", "sample" or array (p, d), default="auto"
         Activation patterns; "auto" takes all of small data and else draws `n_gates`.
     n_gates : int, default=64
-        How many are drawn.
+        How many are drawn: with a bias one that is open everywhere, which makes a linear model, and
+        half-spaces of random directions whose border lies in a wide gap between the samples.
     tol : float, default=1e-6
-        Relative gap that is expected; a larger one is in the certificate.
-    random_state : int, Generator or None, default=None
+        Relative gap above which a ConvergenceWarning says what was attained.
+    random_state : int, RandomState or None, default=None
         For "sample".
 
     Attributes
@@ -135,8 +139,10 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):
     def fit(self, X: Any, y: Any) -> "RobustClassifier":
         """Train on samples `X` (n, d) and labels `y` (n,); return self."""
         _check(self.radius, self.norm)
-        if not (isinstance(self.alpha, int | float | np.number) and 0 < self.alpha < np.inf):
-            raise ValueError(f"alpha is {self.alpha!r}; expected a positive number")
+        for name in ("alpha", "tol"):
+            value = getattr(self, name)
+            if not (isinstance(value, int | float | np.number) and 0 < float(value) < np.inf):
+                raise ValueError(f"{name} is {value!r}; expected a positive number")
         X, y = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(y)
         self.classes_ = np.unique(y)
@@ -148,7 +154,10 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):
         signs = np.where(y == self.classes_[1], 1.0, -1.0)
         kind = ReLU(bias=bool(self.bias))
         features = np.asarray(kind.features(X))
-        gates, scope = gates_of(kind, X, self._choice(features), int(self.n_gates), self._rng())
+        choice, rng = self._choice(features), self._rng()
+        if kind.bias and isinstance(choice, str) and choice == "sample":
+            choice = _clear(X, int(self.n_gates), rng)
+        gates, scope = gates_of(kind, X, choice, int(self.n_gates), rng)
         if (size := features.size * features.shape[1] * 2 * len(gates)) > _SIZE:
             raise ValueError(
                 f"the program has {size:,} numbers in one map and the limit is {_SIZE:,}; pass "
@@ -156,8 +165,13 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):
             )
         words = (float(self.alpha), float(self.radius), self.norm, X.shape[1])
         program = Robust(features, signs, gates, *words)
-        answer = program.solve()
-        self.network_ = self._network(kind, gates, answer, features)
+        self._certify(program, kind, X, scope)
+        return self
+
+    def _certify(self, program: Robust, kind: ReLU, X: Floats, scope: Scope) -> None:
+        """Solve, and compare the network's worst case with what is proved."""
+        answer, signs = program.solve(), program.signs
+        self.network_ = self._network(kind, program.gates, answer, program.features)
         self.worst_case_ = worst_of(self.network_, X, signs, float(self.radius), self.norm)
         upper = self.worst_case_.hinge()[1] + float(self.alpha) * self.network_.weight_decay()
         self.certificate_ = Certificate(
@@ -167,6 +181,13 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):
             exactness=Exactness.EXACT,
             resolution=1e-12,
         )
+        if not self.certificate_.proves(self.tol):
+            warnings.warn(
+                f"the relative gap is {self.certificate_.relative_gap:.1e}, above tol "
+                f"{self.tol:.1e}; standardise the data",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
         self.all_networks_: Certificate | None = None
         if scope is Scope.ALL_NETWORKS:
             clean = replace(program, radius=0.0).solve().lower if self.radius else answer.lower
@@ -177,7 +198,6 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):
                 exactness=Exactness.RELAXATION if self.radius else Exactness.EXACT,
                 bound="enumeration",
             )
-        return self
 
     def decision_function(self, X: Any) -> Floats:
         """Return the network's outputs at samples (n, d), (n,)."""
@@ -211,7 +231,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):
         return kind.recover(gates, blocks[:, :, None], np.zeros(1), np.zeros((d, 1)), features)
 
     def _rng(self) -> np.random.Generator:
-        return np.random.default_rng(self.random_state)
+        return np.random.default_rng(check_random_state(self.random_state).randint(2**31))
 
     def _choice(self, features: Floats) -> Any:
         if not (isinstance(self.gates, str) and self.gates == "auto"):
@@ -223,6 +243,23 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_class = False
         return tags
+
+
+def _clear(X: Floats, count: int, rng: np.random.Generator) -> Floats:
+    """Return generators (count, d + 1) of patterns that neurons may keep all over the balls.
+
+    The first is open everywhere; the others have a random direction and their border in one of the
+    three widest gaps between the samples along it.
+    """
+    n, d = X.shape
+    directions = rng.standard_normal((count, d + 1))
+    directions[0] = np.append(np.zeros(d), 1.0)
+    if n > 1:
+        for direction in directions[1:]:
+            places = np.sort(X @ direction[:d])
+            gap = rng.choice(np.argsort(-np.diff(places))[:3])
+            direction[d] = -(places[gap] + places[gap + 1]) / 2
+    return directions
 
 
 def _check(radius: Any, norm: Any) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -148,7 +149,7 @@ def wasserstein_direction(
     """
     rows, values = _samples(X, score)
     features = np.asarray(with_bias(rows, bias))
-    if not (alpha == "auto" or (isinstance(alpha, int | float) and 0 <= alpha < np.inf)):
+    if not (alpha == "auto" or (isinstance(alpha, Real) and 0 <= float(alpha) < np.inf)):
         raise ValueError(f"alpha is {alpha!r}; expected a number >= 0, or 'auto'")
     drawn, scope = _gates(features, gates, n_gates, random_state)
     if features.shape[1] == 1:

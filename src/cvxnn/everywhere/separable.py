@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.optimize import linprog
 
+from cvxnn.errors import CvxnnError
 from cvxnn.everywhere.neurons import Floats
 from cvxnn.gates.arrangement import arrange
 
@@ -65,7 +66,9 @@ def unmet(outputs: Any, cones: Any, signs: Floats) -> Rows | None:
         method="highs",
     )
     if found.status != 0:
-        raise RuntimeError(f"the linear program of separability ended with: {found.message}")
+        raise CvxnnError(
+            f"the linear program of separability ended with: {found.message}; standardise the data"
+        )
     if found.fun <= _SHORT:
         return None
     weights = -found.ineqlin.marginals[:n]
