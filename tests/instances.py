@@ -6,7 +6,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cvxnn.architectures import Architecture, BatchNorm, BatchNormAfter, GatedReLU, ReLU, Threshold
+from cvxnn.architectures import (
+    Architecture,
+    BatchNorm,
+    BatchNormAfter,
+    GatedReLU,
+    Polynomial,
+    ReLU,
+    Threshold,
+)
 from cvxnn.arrays import Array
 from cvxnn.functions import (
     L1,
@@ -14,6 +22,7 @@ from cvxnn.functions import (
     ColumnNorm,
     ConvexFunction,
     CrossEntropy,
+    EigenNorm,
     GroupNorm,
     Hinge,
     Huber,
@@ -24,11 +33,13 @@ from cvxnn.functions import (
     Ridge,
     SampleLoss,
     Separable,
+    SphereMoments,
     Squared,
     SquaredHinge,
     Unpenalised,
     mean_loss,
 )
+from cvxnn.gates import NoGates
 
 Cast = Callable[[np.ndarray], Array]
 """Brings a NumPy array into the library and dtype under test."""
@@ -49,7 +60,10 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     BatchNormAfter(),
     Threshold(),
     Threshold(sign=True),
+    Polynomial(),
+    Polynomial(square=-0.7, linear=0.0, constant=0.0),
 )
+WITH_GATES = tuple(one for one in ARCHITECTURES if not isinstance(one.source, NoGates))
 
 # functions
 
@@ -95,6 +109,8 @@ NORMS = [
     FunctionInstance("nuclear_tall", (2, 3, 2), lambda cast: Nuclear(alpha=0.7)),
     FunctionInstance("nuclear_wide", (2, 2, 3), lambda cast: Nuclear(alpha=1.3)),
     FunctionInstance("l1", (3, 2, 2), lambda cast: L1(alpha=0.7)),
+    FunctionInstance("eigen_norm", (2, 6, 2), lambda cast: EigenNorm(alpha=0.7)),
+    FunctionInstance("sphere_moments", (2, 6, 2), lambda cast: SphereMoments(alpha=0.7)),
 ]
 
 PENALTIES = [

@@ -16,6 +16,7 @@ from sklearn.datasets import load_diabetes, load_iris
 from typer.testing import CliRunner, Result
 
 from cvxnn import ConvexClassifier, ConvexRegressor, Status, load, memory, save, solve
+from cvxnn.architectures import BY_NAME
 from cvxnn.certificate import Certificate, Exactness, Scope
 from cvxnn.cli import CODES, app
 from cvxnn.cli.fitting import split, task_of
@@ -122,6 +123,17 @@ def test_every_option_reaches_the_estimator(path: Path) -> None:
     result = run(*fit, "--alpha", "0.5", "--skip")
     assert "bias, intercept, skip" in plain(result.stdout)
     assert load(path)[-1].skip
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_every_architecture_is_known(name: str, path: Path) -> None:
+    words = ("-t", "Waist", "-a", name, "--n-gates", 16, "--alpha", 0.1, "--proof-time", 0)
+    result = run("fit", "sklearn:linnerud", "-o", path, *words)
+    assert result.exit_code in (0, 3)
+    assert load(path)[-1].architecture_ == BY_NAME[name]
+    assert "bias, intercept" in plain(run("info", path).stdout)
+    assert ("16 gates" in plain(result.stdout)) == (name not in ("relu", "polynomial", "quadratic"))
+    assert run("verify", path, "sklearn:linnerud", "-t", "Waist").exit_code == 0
 
 
 def test_alpha_is_chosen_unless_given(path: Path) -> None:
@@ -415,6 +427,8 @@ def test_an_overflow_ends_with_5(path: Path, tmp_path: Path) -> None:
         ("a,y\n1,0\n2,0\n3,0\n", ("--task", "classification"), "one class"),
         ("a,y\n1,0\n2,1\n3,5\n", ("--alpha", "-1"), "alpha is -1.0; expected 'auto' or a positive"),
         ("a,y\n1,0\n2,1\n3,5\n", ("--tol", "0"), "tol is 0.0; it must be"),
+        ("a,y\n1,0\n2,1\n3,5\n", ("-a", "deep"), f"one of {', '.join(map(repr, sorted(BY_NAME)))}"),
+        ("a,y\n1,0\n2,1\n3,5\n", ("-a", "batchnorm", "--no-bias"), "leave out --no-bias"),
         ("a,y\n1,0\n2,1\n3,5\n", ("--n-gates", "0"), "n_gates is 0; expected a positive integer"),
         ("a,y\n1,0\n2,1\n3,5\n", ("--loss", "hinge"), "expected one of 'huber', 'quantile', 'sq"),
         ("a,y\n1,0\n2,1\n3,5\n", ("--solver", "reference", "-o", "no/m"), "the folder .* of no/m"),

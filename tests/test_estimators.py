@@ -14,6 +14,8 @@ ESTIMATORS = {
     "regressor-relu": ConvexRegressor("relu", gates="sample", n_gates=16, alpha=0.01),
     "classifier-gated": ConvexClassifier("gated", n_gates=16, alpha=0.01),
     "classifier-relu": ConvexClassifier("relu", gates="sample", n_gates=16, alpha=0.01),
+    "regressor-polynomial": ConvexRegressor("polynomial", alpha=0.01),
+    "classifier-quadratic": ConvexClassifier("quadratic", alpha=0.01),
     "regressor-threshold": ConvexRegressor("threshold", n_gates=100, alpha=0.001),
     "classifier-sign": ConvexClassifier("sign", n_gates=16, alpha=0.01),
     "regressor-batchnorm": ConvexRegressor("batchnorm", n_gates=16, alpha=0.01),

@@ -21,6 +21,7 @@ from cvxnn import (
     ConvexClassifier,
     ConvexRegressor,
     GatedReLU,
+    Polynomial,
     load,
     save,
     verify,
@@ -48,6 +49,8 @@ MODELS = {
     "all patterns": (ConvexRegressor(gates="enumerate", **FEW), X[:8, :2], Y[:8, 0]),
     "own gates": (ConvexRegressor("gated", gates=RNG.normal(size=(5, 4)), **FEW), X, Y[:, 0]),
     "searched": (ConvexRegressor("gated", **FEW | {"alpha": "auto"}), X, Y[:, 0]),
+    "polynomial": (ConvexRegressor("polynomial", **FEW), X, Y),
+    "quadratic": (ConvexClassifier(Polynomial(False, 2.0, 0.0, 0.0), **FEW), X, LABELS),
     "classifier": (ConvexClassifier("relu", gates="sample", **FEW), X, LABELS == "low"),
     "classes": (ConvexClassifier("gated", class_weight="balanced", **FEW), X, LABELS),
     "whole numbers": (

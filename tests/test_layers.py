@@ -15,11 +15,11 @@ FILES = sorted(SOURCE.rglob("*.py"))
 # Left to right; a unit is a file or a folder of the package, and "cvxnn" is its __init__.
 LAYERS = (
     "arrays errors streamed",
-    "functions maps gates linalg",
+    "functions maps gates linalg symmetric",
     "program projection certificate",
     "solve solvers architectures",
-    "assess everywhere flow isometry landscape margin optima path memory samples selection "
-    "support training wasserstein",
+    "assess everywhere flow isometry landscape margin optima path memory quantised samples "
+    "selection support training wasserstein",
     # encoding is a transformer of scikit-learn, evidence what its estimators show, reading what
     # they do with data
     "encoding evidence reading estimator estimators estimators_cv "

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
         BatchNormNetwork,
         GatedNetwork,
         GatedReLU,
+        Polynomial,
+        PolynomialNetwork,
         ReLU,
         ReLUNetwork,
         Threshold,
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from cvxnn.landscape import from_sklearn, from_torch, polish, stationarity
     from cvxnn.margin import MaxMargin, certify_margin, max_margin
     from cvxnn.optima import OptimalSet, optimal_set
+    from cvxnn.quantised import QuantisedFit, QuantisedNetwork, fit_quantised
     from cvxnn.regimes import Regimes
     from cvxnn.robust import RobustClassifier, worst_case
     from cvxnn.solve import Solution, Status
@@ -71,7 +74,11 @@ __all__ = [
     "MarginFlow",
     "MaxMargin",
     "OptimalSet",
+    "Polynomial",
+    "PolynomialNetwork",
     "Potential",
+    "QuantisedFit",
+    "QuantisedNetwork",
     "ReLU",
     "ReLUNetwork",
     "Regimes",
@@ -85,6 +92,7 @@ __all__ = [
     "certify_margin",
     "certify_network",
     "enumerate_patterns",
+    "fit_quantised",
     "from_sklearn",
     "from_torch",
     "interpolate",
@@ -110,6 +118,8 @@ _NAMES = {
         "BatchNormNetwork",
         "GatedNetwork",
         "GatedReLU",
+        "Polynomial",
+        "PolynomialNetwork",
         "ReLU",
         "ReLUNetwork",
         "Threshold",
@@ -130,6 +140,7 @@ _NAMES = {
     "landscape": ("from_sklearn", "from_torch", "polish", "stationarity"),
     "margin": ("MaxMargin", "certify_margin", "max_margin"),
     "optima": ("OptimalSet", "optimal_set"),
+    "quantised": ("QuantisedFit", "QuantisedNetwork", "fit_quantised"),
     "regimes": ("Regimes",),
     "robust": ("RobustClassifier", "worst_case"),
     "solve": ("Solution", "Status"),

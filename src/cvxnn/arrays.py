@@ -49,6 +49,8 @@ def to_numpy(x: Array) -> np.ndarray:
 def like(x: Array, other: Array) -> Array:
     """Return `x` in the library, on the device and with the dtype of `other`."""
     xp = namespace(other)
+    if is_torch_array(x) and type(x) is type(other):  # gradients go through
+        return xp.astype(to_device(x, device(other)), other.dtype, copy=False)
     host = x if type(x) is type(other) else to_numpy(x)
     return xp.asarray(host, dtype=other.dtype, device=device(other))
 

@@ -13,6 +13,7 @@ from cvxnn.everywhere.grow import Grow, unpack
 from cvxnn.functions import SampleLoss
 from cvxnn.gates import Gates
 from cvxnn.linalg import threads
+from cvxnn.samples import positive_weights
 from cvxnn.solve import solve_part
 from cvxnn.streamed import held
 from cvxnn.training import (
@@ -20,8 +21,8 @@ from cvxnn.training import (
     gates_of,
     named,
     open_problem_of,
-    positive_weights,
     problem_of,
+    without_gates,
 )
 
 CHOICES = ("own", "enumerate", "all")
@@ -42,12 +43,13 @@ def certify_network(
 ) -> Certificate:
     """Return bounds on how far any network, however it was trained, is from the best in scope.
 
-    `network` is a `ReLUNetwork` or `GatedNetwork`, `y` (n,) or (n, c) the targets as the loss takes
-    them: numbers, labels -1 and 1, or one-hot rows. With gates "own" the scope is the networks with
-    the patterns of this one's neurons; with "enumerate" all networks, by listing every pattern;
-    with "all" all networks too, by the relaxed network and, given `proof_time`, by growing a
-    better network and branch and bound from there, for so many seconds each. `fit_intercept` and
-    `skip` say whether the networks compared with may have them.
+    `network` is a `ReLUNetwork`, `GatedNetwork` or `PolynomialNetwork`, `y` (n,) or (n, c) the
+    targets as the loss takes them: numbers, labels -1 and 1, or one-hot rows. With gates "own" the
+    scope is the networks with the patterns of this one's neurons; with "enumerate" all networks, by
+    listing every pattern; with "all" all networks too, by the relaxed network and, given
+    `proof_time`, by growing a better network and branch and bound from there, for so many seconds
+    each. Polynomial networks have no gates: any choice is over all networks of their kind.
+    `fit_intercept` and `skip` say whether the networks compared with may have them.
 
     Raises ValueError for data of the wrong shape and unknown words, UnsupportedError for "all" with
     a gated network, whose gates are fixed.
@@ -74,6 +76,8 @@ def certify_network(
     data = (rows, target[keep], weights[keep], sample_loss)
     words: dict[str, Any] = {"intercept": fit_intercept, "skip": skip}
     choice = named("gates", gates, dict(zip(CHOICES, CHOICES, strict=True)), CHOICES)
+    if without_gates(architecture):
+        choice = "auto"
     if choice == "all":
         with threads(None):
             return _among_all(network, architecture, data, alpha, proof_time, words)

@@ -24,7 +24,7 @@ from cvxnn.functions import SampleLoss
 from cvxnn.linalg import threads
 from cvxnn.path import alpha_max
 from cvxnn.reading import by_blocks, validated
-from cvxnn.samples import Samples, distinct_samples, fingerprint
+from cvxnn.samples import Samples, distinct_samples, fingerprint, positive_weights
 from cvxnn.selection import Fold, Measure, Search, Table, content_folds, cross_validate, folds_of
 from cvxnn.solve import Progress, Solver, Status
 from cvxnn.streamed import dense_bytes, held, stays
@@ -150,7 +150,7 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     def _train(self, X: Any, target: Floats, weights: Any, labels: Any) -> None:
         begin = time.perf_counter()
         self._check_limits()
-        weights, _ = training.positive_weights(weights, X.shape[0])
+        weights, _ = positive_weights(weights, X.shape[0])
         architecture = training.architecture_of(self.architecture)
         self._require_memory(architecture, X, target.shape[1])
         X = held(X, by_blocks(self, architecture))

@@ -16,9 +16,9 @@ from cvxnn.certificate import Evidence
 from cvxnn.estimator import ConvexNetworkBase, Floats
 from cvxnn.evidence import evidence_of
 from cvxnn.functions import CrossEntropy, SampleLoss
+from cvxnn.samples import positive_weights
 from cvxnn.selection import Measure, misclassified
 from cvxnn.solve import Progress, Solver
-from cvxnn.training import positive_weights
 
 
 class ConvexRegressor(RegressorMixin, ConvexNetworkBase):
@@ -35,8 +35,8 @@ class ConvexRegressor(RegressorMixin, ConvexNetworkBase):
     Parameters
     ----------
     architecture : str or Architecture, default="relu"
-        "relu", "gated", "batchnorm", "batchnorm_after", "threshold", "sign", or an object such as
-        `ReLU(bias=False)`.
+        "relu", "gated", "batchnorm", "batchnorm_after", "threshold", "sign", "polynomial",
+        "quadratic", or an object such as `ReLU(bias=False)`.
     alpha : float or "auto", default="auto"
         Strength of weight decay, > 0. "auto" takes the best of a warm-started geometric path below
         `alpha_max_` by five-fold validation of the loss; `ConvexRegressorCV` has more to say.
@@ -48,7 +48,7 @@ class ConvexRegressor(RegressorMixin, ConvexNetworkBase):
         helps. The others fix the activation patterns: Gaussian gates, every pattern of the data, or
         your own generators, whose last column belongs to the bias if there is one. "auto" is
         "grow" for ReLU networks with a smooth loss, unless a solver for given gates is named, and
-        "sample" else.
+        "sample" else. Polynomial and quadratic networks have no gates: leave "auto".
     n_gates : int, default=256
         Number of Gaussian gates drawn; equal patterns are kept once.
     solver : str or Solver, default="auto"

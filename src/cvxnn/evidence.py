@@ -11,7 +11,7 @@ from cvxnn.certificate import Evidence, Scope
 from cvxnn.functions import mean_loss
 from cvxnn.linalg import threads
 from cvxnn.reading import by_blocks
-from cvxnn.samples import distinct_samples, fingerprint
+from cvxnn.samples import distinct_samples, fingerprint, positive_weights
 from cvxnn.streamed import held
 
 Floats = NDArray[np.float64]
@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 
 def evidence_of(model: Any, X: Any, target: Floats, weights: Any) -> Evidence:
     """Return the claim of a model, and what samples (n, d) and targets (n, c) say about it."""
-    weights, keep = training.positive_weights(weights, X.shape[0])
+    weights, keep = positive_weights(weights, X.shape[0])
     X = held(X, by_blocks(model, model.architecture_))
     objections: list[str] = []
     if fingerprint(X, target, weights) != model.fingerprint_:

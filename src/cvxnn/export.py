@@ -1,10 +1,12 @@
-"""A trained network as a torch module of torch's own layers; torch is imported when one is made."""
+"""A trained network as a torch module; torch is imported when one is made."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from cvxnn.architectures import BY_NAME
 from cvxnn.arrays import to_numpy
 from cvxnn.errors import UnsupportedError
 from cvxnn.gates import reached
@@ -17,10 +19,12 @@ def to_torch(model: Any) -> Any:
     """Return a fitted estimator's network, or a network, as a torch module in float64.
 
     ReLU networks become Linear, ReLU, Linear; batch-normalised ones have a `BatchNorm1d` with
-    eps = 1e-30 beside the ReLU, threshold and sign networks a step without gradient. The module
-    is in evaluation mode and gives the outputs of the network, (n, c): classifiers their scores.
+    eps = 1e-30 beside the ReLU, threshold and sign networks a step without gradient. Hidden layers
+    that torch has none of compute the network's own formula, with gradients in `weights_in`. The
+    module is in evaluation mode and gives the outputs of the network, (n, c): classifiers their
+    scores.
 
-    Raises UnsupportedError where torch is not installed or the architecture has no such module.
+    Raises UnsupportedError where torch is not installed and for networks of no architecture here.
 
     >>> import torch
     >>> from cvxnn import ConvexRegressor
@@ -37,14 +41,15 @@ def to_torch(model: Any) -> Any:
             "a torch module needs torch, which is not installed; install cvxnn[torch]"
         ) from error
     network = getattr(model, "network_", model)
-    make = _HIDDEN.get(network.architecture)
-    if make is None:
-        known = ", ".join(sorted(_HIDDEN))
+    kind = getattr(network, "architecture", None)
+    if kind not in BY_NAME:
+        known = ", ".join(BY_NAME)
         raise UnsupportedError(
-            f"there is no torch module of {network.architecture!r} networks; expected {known}"
+            f"there is no torch module of a {type(network).__name__}; expected a fitted estimator "
+            f"or a network, one of {known}"
         )
 
-    hidden = make(network)
+    hidden = _HIDDEN.get(kind, _formula)(network)
 
     class Module(torch.nn.Module):  # type: ignore[misc]
         """hidden, then outputs, and the linear skip beside them."""
@@ -119,6 +124,28 @@ def _normal(network: Any) -> Any:
     return layer
 
 
+def _formula(network: Any) -> Any:
+    import torch
+
+    class Formula(torch.nn.Module):  # type: ignore[misc]
+        """The hidden layer by the network's own formula; weights_in is trained, the rest given."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            for name, array in network.parameters().items():
+                value = torch.from_numpy(np.array(to_numpy(array), dtype=np.float64))
+                if name == "weights_in":
+                    self.register_parameter(name, torch.nn.Parameter(value))
+                elif name not in _OUTER:
+                    self.register_buffer(name, value)
+
+        def forward(self, X: Any) -> Any:
+            weights = self.weights_in.view_as(self.weights_in)  # a tensor, as X is
+            return replace(network, **dict(self.named_buffers()), weights_in=weights).hidden(X)
+
+    return Formula()
+
+
 def _step(network: Any) -> Any:
     import torch
 
@@ -141,6 +168,9 @@ def _step(network: Any) -> Any:
     return Step()
 
 
+_OUTER = ("weights_out", "intercept", "skip")
+"""What the layers beside the hidden one hold."""
+
 _HIDDEN: dict[str, Callable[[Any], Any]] = {
     "relu": _relu,
     "batchnorm": _batchnorm,
@@ -148,4 +178,4 @@ _HIDDEN: dict[str, Callable[[Any], Any]] = {
     "threshold": _step,
     "sign": _step,
 }
-"""What makes the hidden layer of each architecture."""
+"""What makes the hidden layers of torch's own layers, by architecture."""

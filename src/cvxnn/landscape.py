@@ -14,8 +14,9 @@ from cvxnn.everywhere.neurons import Floats
 from cvxnn.functions import SampleLoss
 from cvxnn.gates.arrangement import arrange
 from cvxnn.optima import prune
+from cvxnn.samples import positive_weights
 from cvxnn.support import problem_at, require_network
-from cvxnn.training import positive_weights, solver_for, train
+from cvxnn.training import solver_for, train
 
 Indices = NDArray[np.int64]
 

@@ -1,5 +1,6 @@
 """Projection onto the cones of activation patterns, and the dual norms that it gives."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ Faces = NDArray[np.int64]
 
 _CLOSE = 1e-12
 """How far behind a face, relative to its length, a projected point may be left by rounding."""
+_TINY = 1e-30
+"""A step so short that a prox is the projection onto the domain."""
 _ROUNDS = 60
 """Accelerated steps on all blocks at once, before any block is projected exactly."""
 
@@ -170,9 +173,10 @@ def polar_bound(
 
 
 def inside_cones(program: Program, blocks: Array) -> Array:
-    """Return the blocks, each projected onto its cone; without a constraint, as they are."""
+    """Return the blocks, each projected onto its cone, or onto the domain of the penalty."""
     if program.constraint is None or blocks.shape[0] == 0:
-        return blocks
+        whole = blocks.shape[0] == 0 or math.isfinite(program.penalty.value(blocks))
+        return blocks if whole else program.penalty.prox(blocks, _TINY)
     result = to_numpy(blocks).copy()
     for block in np.flatnonzero(result.any(axis=(1, 2))):
         rows = unit_rows(program.constraint.map.rows(int(block)))

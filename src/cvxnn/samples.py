@@ -1,7 +1,8 @@
-"""The distinct samples of a data set, and the hash that tells data sets apart."""
+"""Weights of samples, the distinct ones of a data set, and the hash that tells data sets apart."""
 
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,3 +73,30 @@ def fingerprint(X: Array, target: Array, weights: Array) -> str:
     for part in (target, weights / weights.max()):
         digest.update(np.ascontiguousarray(part, dtype=np.float64).data)
     return digest.hexdigest()
+
+
+def positive_weights(weights: Any, n: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the sample weights (n,) and which are positive; the others take no part.
+
+    Raises ValueError for a wrong shape, for NaN, infinite or negative weights, and for all zero.
+    """
+    if weights is None:
+        return np.ones(n), np.ones(n, dtype=np.bool_)
+    values = np.asarray(weights, dtype=np.float64)
+    if values.ndim == 0:
+        values = np.full(n, float(values))
+    if values.shape != (n,):
+        raise ValueError(
+            f"sample_weight has shape {values.shape} but X has {n} rows; pass one weight per sample"
+        )
+    bad = ~np.isfinite(values) | (values < 0)
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise ValueError(
+            f"sample_weight[{row}] is {values[row]}; weights must be finite and at least 0"
+        )
+    if not (values > 0).any():
+        raise ValueError(
+            "sample_weight is zero for every sample; give some sample a positive weight"
+        )
+    return values, values > 0

@@ -14,8 +14,8 @@ from cvxnn.certificate import Certificate, Evidence, Exactness, Scope
 from cvxnn.everywhere.splines import Places
 from cvxnn.functions import Mean, Squared, mean_loss
 from cvxnn.program import Program
-from cvxnn.samples import fingerprint
-from cvxnn.training import open_problem_of, positive_weights
+from cvxnn.samples import fingerprint, positive_weights
+from cvxnn.training import open_problem_of
 
 Floats = NDArray[np.float64]
 

@@ -13,12 +13,12 @@ from cvxnn.everywhere.neurons import Floats
 from cvxnn.functions import Mean, SampleLoss
 from cvxnn.program import Iterate, Program
 from cvxnn.projection import gauges, nearest, unit_rows
+from cvxnn.samples import positive_weights
 from cvxnn.training import (
     LOSSES,
     Trained,
     gates_of,
     named,
-    positive_weights,
     problem_of,
     solver_for,
     train,

@@ -64,6 +64,8 @@ _ROUGH = 5e-3
 _LIGHT = Grow(tol=1e-2, sharp=2e-3, starts=64, exact=False)
 _HUGE = 5e9
 """Entries of the dense lift from which products are too dear for conjugate gradients."""
+_FEW = 2
+"""Blocks up to which there is no working set to choose: symmetric matrices are one or two."""
 _TINY = 150_000
 """Entries of the dense lift up to which an interior point method is the quickest."""
 
@@ -95,19 +97,37 @@ def gates_of(
 
     `choice` is "sample", "enumerate" or an array of generators (p, d), d counting the bias; "auto"
     and "grow" are "sample" where gates are fixed. The scope is that of one output.
+
+    Raises ValueError for other words, and for any but "auto" where there are no gates.
     """
+    _require_gates(architecture, choice)
     features, source = architecture.features(X), architecture.source
     some = architecture.scope(every=False, outputs=1)
     if not isinstance(choice, str):
         return source.useful(source.given(features, choice), features), some
-    if choice not in GATES:
+    if choice != "enumerate":
+        return source.draw(features, n_gates, rng), some
+    return source.every(features), architecture.scope(every=True, outputs=1)
+
+
+def _require_gates(architecture: Architecture, choice: str | Array) -> None:
+    """Raise ValueError for words that are none, and for any but "auto" where there are no gates."""
+    word = isinstance(choice, str)
+    if without_gates(architecture) and not (word and choice == "auto"):
+        raise ValueError(
+            f"gates is {choice!r} but {architecture.name} networks have no gates: their program is "
+            "over all networks; leave gates='auto'"
+        )
+    if word and choice not in GATES:
         raise ValueError(
             f"gates is {choice!r}; expected 'auto', 'grow', 'sample', 'enumerate' or an array of "
             "generators"
         )
-    if choice != "enumerate":
-        return source.draw(features, n_gates, rng), some
-    return source.every(features), architecture.scope(every=True, outputs=1)
+
+
+def without_gates(architecture: Architecture) -> bool:
+    """Tell whether the program is over all networks on any gates, so that there are none."""
+    return architecture.scope(every=False, outputs=1) is Scope.ALL_NETWORKS
 
 
 def problem_of(
@@ -158,16 +178,20 @@ def solver_for(program: Program, choice: str | Solver) -> tuple[Solver, str]:
     Newton's method on a working set of gates where the loss is smooth and there are no cones. Else
     the interior point reference while the program is tiny; beyond, column generation over the
     gates with cones, alternating directions without. Where a single product takes seconds, a
-    Newton step of hundreds would hide the run for minutes: there accelerated gradients go on.
+    Newton step of hundreds would hide the run for minutes: there accelerated gradients go on, and
+    where there are no more than two blocks to choose from.
     """
     if choice != "auto":
         solver: Solver = named("solver", choice, SOLVERS, ["auto", *SOLVERS])
         return solver, "asked for"
     size = program.lift.out_shape[0] * math.prod(program.lift.in_shape)
-    if program.constraint is None and math.isfinite(program.loss.smoothness):
+    few = program.lift.in_shape[0] <= _FEW
+    if program.constraint is None and math.isfinite(program.loss.smoothness) and not few:
         return _for_smooth(size)
     if size <= _TINY and Reference().why_not(program) is None:
         return Reference(), "a tiny program: an interior point method"
+    if few and FISTA().why_not(program) is None:
+        return FISTA(), "a smooth loss and no blocks to choose from: accelerated gradients"
     if program.constraint is None:
         return ADMM(), "a loss with kinks: alternating directions"
     return WorkingSet(), "cones: column generation over the gates"
@@ -183,7 +207,11 @@ def _for_smooth(size: int) -> tuple[Solver, str]:
 def chosen(
     architecture: Architecture, gates: str | Array, solver: str | Solver, loss: SampleLoss
 ) -> str | Array:
-    """Return what "auto" stands for: "grow" where networks grow and growth can, else "sample"."""
+    """Return what "auto" stands for: "grow" where networks grow and growth can, else "sample".
+
+    Raises ValueError as `gates_of`.
+    """
+    _require_gates(architecture, gates)
     if not (isinstance(gates, str) and gates == "auto"):
         return gates
     own = isinstance(solver, str) and solver == "auto"
@@ -341,33 +369,6 @@ def require_memory(
     words = {"n": n, "d": d, "p": p, "itemsize": X.dtype.itemsize}
     streams = not whole and dense_bytes(X) >= LARGE
     memory.require(dense + memory.predict(sizes, chosen, by_blocks=streams, **words))
-
-
-def positive_weights(weights: Any, n: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return the sample weights (n,) and which are positive; the others take no part.
-
-    Raises ValueError for a wrong shape, for NaN, infinite or negative weights, and for all zero.
-    """
-    if weights is None:
-        return np.ones(n), np.ones(n, dtype=np.bool_)
-    values = np.asarray(weights, dtype=np.float64)
-    if values.ndim == 0:
-        values = np.full(n, float(values))
-    if values.shape != (n,):
-        raise ValueError(
-            f"sample_weight has shape {values.shape} but X has {n} rows; pass one weight per sample"
-        )
-    bad = ~np.isfinite(values) | (values < 0)
-    if bad.any():
-        row = int(np.flatnonzero(bad)[0])
-        raise ValueError(
-            f"sample_weight[{row}] is {values[row]}; weights must be finite and at least 0"
-        )
-    if not (values > 0).any():
-        raise ValueError(
-            "sample_weight is zero for every sample; give some sample a positive weight"
-        )
-    return values, values > 0
 
 
 def complete(architecture: Architecture, gates: Gates, features: Array) -> bool:

@@ -192,7 +192,7 @@ def test_polar_and_direction_are_dual(
 ) -> None:
     """<v, u> <= polar(v) penalty(u) per block, and `direction` attains it."""
     bench = Bench(backend, instance, data)
-    v, u = bench.point(), bench.point()
+    v, u = bench.point(), bench.inside(bench.point())
     polar, best = bench.function.polar(v), bench.function.direction(v)
     assert tuple(polar.shape) == (v.shape[0],)
     for b in range(v.shape[0]):

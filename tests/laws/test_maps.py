@@ -15,6 +15,7 @@ from cvxnn.maps import (
     ConeRows,
     Gated,
     LinearMap,
+    QuadraticForms,
     Signed,
     Stacked,
     StackedRows,
@@ -66,6 +67,13 @@ def cone_rows(data: Data, cast: Cast, outputs: int) -> ConeRows:
     return ConeRows(cast(data.features), cast(2 * np.round(data.masks.T) - 1), outputs)
 
 
+def forms(data: Data, cast: Cast, outputs: int) -> QuadraticForms:
+    s = data.features.shape[1]
+    weights = np.round(8 * np.cos(np.add.outer(np.arange(s), np.arange(s)))) / 8
+    signs = np.round(3 * data.masks.sum(axis=0))
+    return QuadraticForms(cast(data.features), cast(weights), cast(signs), outputs)
+
+
 def matrices(data: Data) -> np.ndarray:
     """A matrix of its own for every block, (p, n, d)."""
     turned = [np.roll(data.features, i, axis=0) for i in range(data.masks.shape[1])]
@@ -85,10 +93,11 @@ MAKERS = {
     "signed": signed,
     "signed_restricted": some_signed,
     "cone_rows": cone_rows,
+    "quadratic_forms": forms,
     "stacked": stacked,
     "stacked_rows": stacked_rows,
 }
-LIFTS = ("gated", "signed", "signed_restricted", "stacked")
+LIFTS = ("gated", "signed", "signed_restricted", "quadratic_forms", "stacked")
 
 every = pytest.mark.parametrize("name", MAKERS)
 lifts = pytest.mark.parametrize("name", LIFTS)
@@ -315,7 +324,7 @@ def test_a_wide_argument_is_computed_wide(
 def test_no_gates_is_the_zero_map(backend: Backend, name: str, outputs: int) -> None:
     data = drawn(3, gates=0)
     a: Any = MAKERS[name](data, backend.asarray, outputs)
-    assert a.in_shape == (0, data.features.shape[1], outputs)
+    assert a.in_shape == (0, *MAKERS[name](drawn(3), backend.asarray, outputs).in_shape[1:])
     image = to_numpy(a.apply(backend.asarray(np.zeros(a.in_shape))))
     assert image.shape == a.out_shape
     assert not image.any()

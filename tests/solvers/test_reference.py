@@ -313,6 +313,6 @@ def test_a_start_is_read_back() -> None:
 
 def test_a_failure_is_said_with_its_status(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = SimpleNamespace(status="PrimalInfeasible", x=[0.0], z=[0.0])
-    monkeypatch.setattr(reference, "_clarabel", lambda *arguments: answer)
+    monkeypatch.setattr(reference, "interior_point", lambda *arguments: answer)
     with pytest.raises(CvxnnError, match="PrimalInfeasible"):
         solve(plain(GroupNorm(0.1), 1), Reference())

@@ -13,6 +13,7 @@ from cvxnn.architectures.base import (
 from cvxnn.architectures.batchnorm import BatchNorm, BatchNormNetwork
 from cvxnn.architectures.batchnorm_after import BatchNormAfter, BatchNormAfterNetwork
 from cvxnn.architectures.gated import GatedNetwork, GatedReLU
+from cvxnn.architectures.polynomial import Polynomial, PolynomialNetwork
 from cvxnn.architectures.relu import ReLU, ReLUNetwork
 from cvxnn.architectures.threshold import Threshold, ThresholdNetwork
 
@@ -25,6 +26,8 @@ BY_NAME: dict[str, Architecture] = {
         BatchNormAfter(),
         Threshold(),
         Threshold(sign=True),
+        Polynomial(),
+        Polynomial(square=1.0, linear=0.0, constant=0.0),
     )
 }
 """The architectures that users may call by name, with default options."""
@@ -40,6 +43,8 @@ __all__ = [
     "GatedNetwork",
     "GatedReLU",
     "Network",
+    "Polynomial",
+    "PolynomialNetwork",
     "Problem",
     "ReLU",
     "ReLUNetwork",

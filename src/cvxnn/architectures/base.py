@@ -123,7 +123,10 @@ class Architecture(Protocol):
         """Axes of its network's parameters, by name; axes of one name have one length."""
 
     def scope(self, *, every: bool, outputs: int) -> Scope:
-        """Return what a bound over given gates speaks of; `every`: they are all patterns."""
+        """Return what a bound over given gates speaks of; `every`: they are all patterns.
+
+        All networks on any gates says that there are none to choose.
+        """
 
     def features(self, X: Array) -> Array:
         """Return what the neurons see, (n, d) or (n, d + 1)."""
@@ -302,7 +305,8 @@ class Problem:
 
     def certificate(self, network: Network, certificate: Certificate) -> Certificate:
         """Return the certificate with the network's own objective as its upper bound."""
-        bound = "enumeration" if self.scope is Scope.ALL_NETWORKS else "dual"
+        listed = self.scope is Scope.ALL_NETWORKS and len(self.gates) > 0
+        bound = "enumeration" if listed else "dual"
         return replace(
             certificate,
             upper=self.objective(network),

@@ -148,6 +148,7 @@ class BatchNorm:
     """Let a shift of b add b / sqrt(n)."""
 
     name = "batchnorm"
+    bias = True  # the shifts
     exactness = Exactness.EXACT
     source = HalfSpaces()
     grows = False

@@ -116,7 +116,7 @@ def fit(
     task: o.Wanted = o.Task.AUTO,
     test_size: o.TestSize = 0.25,
     seed: o.Seed = 0,
-    architecture: o.Architecture = o.Kind.RELU,
+    architecture: o.Architecture = "relu",
     loss: o.Loss = None,
     alpha: o.Alpha = "auto",
     gates: o.Gates = o.GateSource.AUTO,
@@ -157,8 +157,7 @@ def fit(
         task=task.value,
         test_size=test_size,
         standardize=standardize,
-        architecture=architecture.value,
-        bias=bias,
+        architecture=fitting.architecture_of(architecture, bias),
         options=chosen if loss is None else chosen | {"loss": loss},
     )
     facts = fitting.fit(order, _console(stderr=True), quiet)
@@ -188,7 +187,7 @@ def path(
     task: o.Wanted = o.Task.AUTO,
     test_size: o.TestSize = 0.25,
     seed: o.Seed = 0,
-    architecture: o.Architecture = o.Kind.RELU,
+    architecture: o.Architecture = "relu",
     loss: o.Loss = None,
     gates: o.Gates = o.GateSource.AUTO,
     n_gates: o.GateCount = 256,
@@ -227,8 +226,7 @@ def path(
         task=task.value,
         test_size=test_size,
         standardize=standardize,
-        architecture=architecture.value,
-        bias=bias,
+        architecture=fitting.architecture_of(architecture, bias),
         options=chosen if loss is None else chosen | {"loss": loss},
     )
     points = paths.follow(order, strengths, ratio, figure, _console(stderr=True), quiet)

@@ -3,7 +3,7 @@
 import math
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from cvxnn import __version__
-from cvxnn.architectures import BY_NAME
+from cvxnn import __version__, training
+from cvxnn.architectures import Architecture
 from cvxnn.cli.facts import KEY, Json, estimator, facts, finite
 from cvxnn.cli.watch import Watch
 from cvxnn.encoding import ColumnEncoder
@@ -28,6 +28,19 @@ from cvxnn.tables import Table, read_table
 
 _FEW = 20
 """A target of whole numbers with more values than this is a quantity, not a class."""
+
+
+def architecture_of(name: str, bias: bool) -> Architecture:
+    """Return the architecture of a name, with or without a hidden bias.
+
+    ValueError for other names, and where neurons always have a bias.
+    """
+    known: Any = training.architecture_of(name)
+    options = {field.name for field in fields(known)}
+    if not (bias or "bias" in options):
+        raise ValueError(f"{name} networks always have a hidden bias; leave out --no-bias")
+    chosen: Architecture = replace(known, bias=bias) if "bias" in options else known
+    return chosen
 
 
 def task_of(table: Table, wanted: str) -> tuple[str, str]:
@@ -84,8 +97,7 @@ class Order:
     task: str
     test_size: float
     standardize: bool
-    architecture: str
-    bias: bool
+    architecture: Architecture
     options: Json
     """Of the estimator."""
 
@@ -154,8 +166,7 @@ def _announcement(table: Table, task: str, why: str, order: Order) -> str:
 def kind_of(order: Order, task: str, options: Json) -> Any:
     """Return the estimator for a task, not fitted, with these options."""
     kind: Any = ConvexClassifier if task == "classification" else ConvexRegressor
-    architecture: Any = type(BY_NAME[order.architecture])
-    return kind(architecture(bias=order.bias), **options)
+    return kind(order.architecture, **options)
 
 
 def preparation(order: Order, table: Table) -> list[Any]:

@@ -15,13 +15,6 @@ class Task(StrEnum):
     CLASSIFICATION = "classification"
 
 
-class Kind(StrEnum):
-    """Which networks."""
-
-    RELU = "relu"
-    GATED = "gated"
-
-
 class GateSource(StrEnum):
     """Where gates come from."""
 
@@ -88,7 +81,14 @@ Seed = Annotated[
 ]
 
 Architecture = Annotated[
-    Kind, _of("Network", "--architecture", "-a", metavar="KIND", help="relu or gated.")
+    str,
+    _of(
+        "Network",
+        "--architecture",
+        "-a",
+        metavar="KIND",
+        help="relu, gated, threshold, polynomial and others; a wrong name lists all.",
+    ),
 ]
 Loss = Annotated[
     str | None,

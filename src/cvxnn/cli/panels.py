@@ -14,7 +14,12 @@ from cvxnn.solve import Status
 Json = dict[str, Any]
 Rows = list[tuple[str, str | Text]]
 
-_KINDS = {"relu": "ReLU", "gated": "gated ReLU"}
+_KINDS = {
+    "relu": "ReLU",
+    "gated": "gated ReLU",
+    "batchnorm": "batch-normalised ReLU",
+    "batchnorm_after": "ReLU, then batch-normalised",
+}
 _COLOURS = {"OPTIMAL": "green", "BEST_FOUND": "green", "NUMERICAL": "red", "MEMORY": "red"}
 
 
@@ -64,6 +69,7 @@ def _network(facts: Json) -> Rows:
     options = ", ".join(part for part, there in parts.items() if there) or "no bias, no intercept"
     most = facts["alpha_max"]
     share = f"{100 * facts['alpha'] / most:.3g} % of alpha_max, {most:.4g}" if most else ""
+    gates = f"{facts['gates']:,} gates, " if facts["gates"] else ""
     kind = _KINDS.get(facts["architecture"], facts["architecture"])
     return [
         (
@@ -71,7 +77,7 @@ def _network(facts: Json) -> Rows:
             Text.assemble(
                 f"{kind}, ",
                 (_count(facts["neurons"], "neuron"), "bold"),
-                (f"   {facts['gates']:,} gates, {options}", "dim"),
+                (f"   {gates}{options}", "dim"),
             ),
         ),
         ("loss", facts["loss"]),

@@ -22,6 +22,7 @@ from cvxnn.functions.penalties import (
     Unpenalised,
 )
 from cvxnn.functions.separable import Separable
+from cvxnn.functions.spectral import EigenNorm, SphereMoments
 
 __all__ = [
     "L1",
@@ -30,6 +31,7 @@ __all__ = [
     "Cone",
     "ConvexFunction",
     "CrossEntropy",
+    "EigenNorm",
     "GroupNorm",
     "HardMargin",
     "Hinge",
@@ -44,6 +46,7 @@ __all__ = [
     "Ridge",
     "SampleLoss",
     "Separable",
+    "SphereMoments",
     "Squared",
     "SquaredHinge",
     "Unpenalised",

@@ -5,13 +5,14 @@ from cvxnn.gates.enumerate import cover_count, enumerate_patterns
 from cvxnn.gates.faces import Faces, reached, reached_masks
 from cvxnn.gates.margin import widest
 from cvxnn.gates.sample import gaussian
-from cvxnn.gates.source import HalfSpaces, Source
+from cvxnn.gates.source import HalfSpaces, NoGates, Source
 from cvxnn.gates.trained import from_generators, from_weights
 
 __all__ = [
     "Faces",
     "Gates",
     "HalfSpaces",
+    "NoGates",
     "Source",
     "cover_count",
     "distinct",

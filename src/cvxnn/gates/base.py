@@ -115,6 +115,8 @@ def distinct(gates: Gates) -> Gates:
     >>> distinct(Gates(np.arange(4.0).reshape(4, 1), masks)).generators.ravel()
     array([0., 3.])
     """
+    if len(gates) == 0:
+        return gates
     _, first = np.unique(pattern_keys(gates.masks), return_index=True)
     kept = np.sort(first)
     return gates.take(kept[gates.masks[kept].any(axis=1)])

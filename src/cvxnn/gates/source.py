@@ -59,3 +59,33 @@ class HalfSpaces:
     def canonical(self, masks: Masks) -> Masks:
         """Return the masks themselves."""
         return masks
+
+
+@dataclass(frozen=True)
+class NoGates:
+    """The gates of neurons without patterns: none, whatever is asked for.
+
+    >>> len(NoGates().every(np.array([[1.0], [-1.0]])))
+    0
+    """
+
+    def given(self, features: Array, generators: Array) -> Gates:
+        """Return no gates."""
+        return self.every(features)
+
+    def draw(self, features: Array, count: int, rng: np.random.Generator) -> Gates:
+        """Return no gates."""
+        return self.every(features)
+
+    def every(self, features: Array) -> Gates:
+        """Return no gates: the bound over all networks needs none."""
+        n, d = features.shape
+        return Gates(np.zeros((0, d)), np.zeros((0, n), dtype=np.bool_))
+
+    def useful(self, gates: Gates, features: Array) -> Gates:
+        """Return no gates."""
+        return self.every(features)
+
+    def canonical(self, masks: Masks) -> Masks:
+        """Return the masks themselves."""
+        return masks

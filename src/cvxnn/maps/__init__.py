@@ -3,6 +3,7 @@
 from cvxnn.maps.base import Lift, LinearMap, Rows
 from cvxnn.maps.gated import ConeRows, Gated, Signed, row_blocks
 from cvxnn.maps.gated_stream import GatedStream
+from cvxnn.maps.quadratic import QuadraticForms
 from cvxnn.maps.stacked import Stacked, StackedRows
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "GatedStream",
     "Lift",
     "LinearMap",
+    "QuadraticForms",
     "Rows",
     "Signed",
     "Stacked",

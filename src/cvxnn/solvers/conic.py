@@ -12,18 +12,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import sparse
 
-from cvxnn.arrays import Array, device, double, like, namespace, to_numpy
+from cvxnn.arrays import device, double, like, namespace, to_numpy
 from cvxnn.program import Iterate, Program
-from cvxnn.solvers.pieces import (
-    CENTRED,
-    LOSSES,
-    PENALTIES,
-    SHIFTABLE,
-    Floats,
-    Matrix,
-    Piece,
-    scaled,
-)
+from cvxnn.solvers.piece import Floats, Matrix, Piece
+from cvxnn.solvers.pieces import CENTRED, LOSSES, PENALTIES, SHIFTABLE, SPECTRAL, scaled
+
+_AT_ONCE = 1e-30
+"""A step so short that a prox is the projection onto the domain."""
+_ENOUGH = 1e-9
+"""How much worse, relatively, a point may be for its lower rank."""
 
 
 class Units(NamedTuple):
@@ -166,11 +163,11 @@ def iterate_of(program: Program, units: Units, x: Floats, z: Floats, cost: float
         dual=like(dual, columns),
         multiplier=multiplier,
     )
-    return iterate._replace(blocks=_sparse(program, iterate, units.block))
+    return _sparse(program, iterate, units.block)
 
 
-def _sparse(program: Program, iterate: Iterate, unit: float) -> Array:
-    """Return the blocks with zero for what is zero after a proximal step from them.
+def _sparse(program: Program, iterate: Iterate, unit: float) -> Iterate:
+    """Return the iterate with zero for what is zero, or of the rank, after a proximal step.
 
     An interior point has no zeros; at the optimum such a step changes nothing else.
     """
@@ -180,4 +177,9 @@ def _sparse(program: Program, iterate: Iterate, unit: float) -> Array:
     xp, blocks = namespace(slope), iterate.blocks
     step = unit / (_largest(to_numpy(slope)) or 1.0)
     moved = program.penalty.prox(blocks + step * slope, step)
-    return xp.where(moved == 0, xp.zeros_like(blocks), blocks)
+    if type(program.penalty) not in SPECTRAL:
+        return iterate._replace(blocks=xp.where(moved == 0, xp.zeros_like(blocks), blocks))
+    # a loss with kinks may have an inaccurate slope: then full rank is the lesser evil
+    choices = [moved, program.penalty.prox(blocks, _AT_ONCE)]
+    low, plain = (program.objective(each, iterate.free) for each in choices)
+    return iterate._replace(blocks=choices[int(low > plain * (1 + _ENOUGH))])

@@ -1,10 +1,11 @@
 """Accelerated proximal gradient with an adaptive step, in products of matrices."""
 
 import math
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 from cvxnn.arrays import Array, device, inner, namespace, norm
+from cvxnn.maps import Lift
 from cvxnn.program import Iterate, Program
 
 
@@ -37,7 +38,9 @@ class FISTA:
     blocks, so extrapolation and the line search reuse them; each backtrack costs one more product.
     The curvature estimate shrinks by `relax` every step and grows by `backtrack` until the
     gradients of two points agree with it; momentum restarts when it points uphill
-    [ODonoghue2015]. For smooth losses and programs without a cone, in float32 or float64.
+    [ODonoghue2015]. Steps are taken in u and in the coefficients of what A u leaves of the free
+    columns, so that large means of A's columns cost no steps. For smooth losses and programs
+    without a cone, in float32 or float64.
     """
 
     relax: float = 1.25
@@ -67,6 +70,8 @@ class FISTA:
         blocks, free = origin(program) if start is None else (start.blocks, start.free)
         xp, dtype = namespace(program.free), program.free.dtype
         blocks, free = xp.astype(blocks, dtype, copy=False), xp.astype(free, dtype, copy=False)
+        free = free + _along(program, blocks)
+        program = _centred(program)
         point = Point(blocks, free, program.predict(blocks, free))
         down = _descent(program, point)
         moved = program.predict(down.blocks, down.free)
@@ -80,6 +85,7 @@ class FISTA:
     def step(self, program: Program, state: State) -> State:
         """Return the state after one proximal gradient step from the extrapolated point."""
         ahead, curvature = state.ahead, state.curvature / self.relax
+        program = _centred(program)
         down = _descent(program, ahead)
         while True:
             point = _forward(program, ahead, down, 1 / curvature)
@@ -99,7 +105,8 @@ class FISTA:
     def read(self, program: Program, state: State) -> Iterate:
         """Return the last point, and minus the gradient of the loss as its dual."""
         point = state.last
-        return Iterate(point.blocks, point.free, -program.loss.gradient(point.prediction))
+        free = point.free - _along(program, point.blocks)
+        return Iterate(point.blocks, free, -program.loss.gradient(point.prediction))
 
     def done(self, state: State) -> bool:
         """Return False: every step may still help."""
@@ -112,6 +119,43 @@ def origin(program: Program) -> tuple[Array, Array]:
     kind = {"dtype": columns.dtype, "device": device(columns)}
     shape, outputs = program.lift.in_shape, program.lift.out_shape[-1]
     return xp.zeros(shape, **kind), xp.zeros((columns.shape[1], outputs), **kind)
+
+
+@dataclass(frozen=True, eq=False)
+class _Centred:
+    """(I - F (F'F)^-1 F') A, for free columns F that are orthogonal and of equal norm."""
+
+    inner: Lift
+    columns: Array
+
+    def apply(self, u: Array) -> Array:
+        image = self.inner.apply(u)
+        return image - self._part(image)
+
+    def adjoint(self, z: Array) -> Array:
+        return self.inner.adjoint(z - self._part(z))
+
+    def _part(self, z: Array) -> Array:
+        columns = namespace(z).astype(self.columns, z.dtype, copy=False)
+        return columns @ _coefficients(columns, z)
+
+
+def _coefficients(columns: Array, z: Array) -> Array:
+    return columns.T @ z / namespace(z).sum(columns[:, 0] ** 2)
+
+
+def _centred(program: Program) -> Program:
+    if program.free.shape[1] == 0:
+        return program
+    lift: Any = _Centred(program.lift, program.free)
+    return replace(program, lift=lift)
+
+
+def _along(program: Program, blocks: Array) -> Array:
+    """Return the coefficients (q, c) of the part of A u along the free columns."""
+    if program.free.shape[1] == 0:
+        return 0.0
+    return _coefficients(program.free, program.lift.apply(blocks))
 
 
 def _descent(program: Program, point: Point) -> Point:

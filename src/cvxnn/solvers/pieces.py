@@ -1,16 +1,16 @@
 """Losses and penalties as conic programs: linear and diagonal quadratic costs under cones."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from cvxnn.functions import (
     L1,
     ColumnNorm,
     CrossEntropy,
+    EigenNorm,
     GroupNorm,
     HardMargin,
     Hinge,
@@ -20,32 +20,13 @@ from cvxnn.functions import (
     Nuclear,
     Quantile,
     Ridge,
+    SphereMoments,
     Squared,
     SquaredHinge,
     Unpenalised,
 )
-
-Floats: TypeAlias = NDArray[np.float64]
-Matrix: TypeAlias = Any
-"""A sparse matrix of SciPy."""
-
-
-class Piece(NamedTuple):
-    """A convex function of a vector x as a conic program over variables e of its own.
-
-    f(x) = min over e of x' diag(square) x / 2 + e' diag(own_square) e / 2 + own_cost' e
-    subject to right - on x - own e in the product of the cones.
-    """
-
-    square: Floats
-    own_square: Floats
-    own_cost: Floats
-    on: Matrix
-    own: Matrix
-    right: Floats
-    cones: list[tuple[str, int]]
-    """(kind, size): "zero", "nonnegative", "second order", "exponential" with the rows, "psd" with
-    the side."""
+from cvxnn.solvers.piece import Floats, Matrix, Piece
+from cvxnn.solvers.pieces_spectral import eigen_norm, sphere_moments
 
 
 def smooth(square: Floats) -> Piece:
@@ -267,5 +248,10 @@ PENALTIES: dict[type, Callable[[Any, tuple[int, ...]], Piece]] = {
     L1: absolute,
     Ridge: ridge,
     Unpenalised: nothing,
+    EigenNorm: eigen_norm,
+    SphereMoments: sphere_moments,
 }
 """Functions of the blocks of a shape (p, d, c), entry by entry, by the type of the penalty."""
+
+SPECTRAL = {EigenNorm, SphereMoments}
+"""Penalties whose prox has zeros among the eigenvalues, not among the entries."""

@@ -113,7 +113,7 @@ class Reference:
     def step(self, program: Program, state: State) -> State:
         """Return the state after one more solve."""
         cone = state.cone or written_out(program)
-        answer = _clarabel(cone, state.cost, _REGULARISATION[state.attempts], self.tol)
+        answer = interior_point(cone, state.cost, _REGULARISATION[state.attempts], self.tol)
         state = state._replace(cone=cone, attempts=state.attempts + 1)
         x, z = np.array(answer.x), np.array(answer.z)
         if str(answer.status) in _ANSWERS and np.isfinite(x).all() and np.isfinite(z).all():
@@ -142,7 +142,7 @@ def _at_zero(program: Program) -> float:
     return program.loss.value(namespace(program.free).zeros_like(program.loss.target))
 
 
-def _clarabel(cone: ConeProgram, cost: float, regularisation: float, tol: float) -> Any:
+def interior_point(cone: ConeProgram, cost: float, regularisation: float, tol: float) -> Any:
     """Return Clarabel's solution of the program with its costs divided by `cost`."""
     import clarabel
 

@@ -10,7 +10,7 @@ from cvxnn.arrays import Array, device, double, like, namespace, to_numpy
 from cvxnn.certificate import in_domain
 from cvxnn.program import Constraint, Iterate, Program
 from cvxnn.projection import gauges, project_onto_cone
-from cvxnn.solve import Solver, solve_part
+from cvxnn.solve import Solver, Status, solve_part
 from cvxnn.solvers.admm import ADMM
 from cvxnn.solvers.cone_norm import cones_in_penalty
 from cvxnn.solvers.fista import FISTA, origin
@@ -21,10 +21,13 @@ Floats = NDArray[np.float64]
 
 
 class State(NamedTuple):
-    """The full iterate, the relative gap asked of the last inner solve, and the end."""
+    """The full iterate, what was asked of the last inner solve, and the end."""
 
     iterate: Iterate
     tol: float
+    """Its relative gap."""
+    patience: int
+    """What its limit of iterations is multiplied by; doubled after one that was cut off."""
     settled: bool
 
 
@@ -50,7 +53,7 @@ class WorkingSet:
     """Relative gap of an inner solve, as a share of that of the whole program before it."""
     last_tol: float = 1e-9
     max_iter: int = 1000
-    """Iterations of one inner solve; the next round goes on from there."""
+    """Iterations of one inner solve at first; twice as many after one that was cut off."""
     newton_steps: int = 40
     """The same for Newton's method."""
 
@@ -73,7 +76,7 @@ class WorkingSet:
             blocks, free = origin(program)
             dual = -program.loss.gradient(program.predict(blocks, free))
             start = Iterate(blocks, free, dual)
-        return State(start, 1.0, False)
+        return State(start, 1.0, 1, False)
 
     def step(self, program: Program, state: State) -> State:
         """Return the state after one round."""
@@ -86,9 +89,12 @@ class WorkingSet:
         small, solver = _inner(restrict(program, chosen))
         start = _take(state.iterate, chosen)
         limit = self.newton_steps if isinstance(solver, Newton) else self.max_iter
+        limit *= state.patience
         solution = solve_part(small, solver, start=start, tol=tol, max_iter=limit)
-        settled = tol <= self.last_tol and not violated
-        return State(_spread(state.iterate, solution.iterate, chosen), tol, settled)
+        cut_off = solution.status is Status.MAX_ITER
+        settled = tol <= self.last_tol and not violated and not cut_off
+        patience = state.patience * (2 if cut_off else 1)
+        return State(_spread(state.iterate, solution.iterate, chosen), tol, patience, settled)
 
     def read(self, program: Program, state: State) -> Iterate:
         """Return the full iterate."""
