@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from cvxnn import ConvexForecaster, ConvexRegressor, ConvexRegressorCV
-from cvxnn.display import PathDisplay, RegimesDisplay
+from cvxnn import ConvexForecaster, ConvexRegressor, ConvexRegressorCV, margin_flow
+from cvxnn.display import MarginDisplay, PathDisplay, RegimesDisplay
 
 pyplot = pytest.importorskip("matplotlib.pyplot")
 pyplot.switch_backend("agg")
@@ -56,3 +56,14 @@ def test_regimes_colour_the_series_they_explain() -> None:
         assert below.lines[k].get_color() == coloured[name].get_color()
     assert len(coloured["others"].get_xdata()) == (found.labels >= 2).sum() > 0
     pyplot.close(display.figure_)
+
+
+def test_the_course_of_a_gradient_flow() -> None:
+    X = np.array([[1.0, 0.3], [0.7, 0.6], [-0.2, -1.0], [-0.8, -0.5]])
+    flow = margin_flow(X, [1, 1, -1, -1], bias=False, steps=300)
+    drawn = MarginDisplay.from_flow(flow).plot()
+    curve, bound = drawn.axes_.get_lines()
+    assert len(curve.get_xdata()) == np.isfinite(flow.norms).sum() > 10
+    assert set(bound.get_ydata()) == {flow.bound.lower}
+    assert curve.get_ydata().min() >= flow.bound.lower
+    pyplot.close(drawn.figure_)

@@ -18,11 +18,12 @@ LAYERS = (
     "functions maps gates linalg symmetric",
     "program projection certificate",
     "solve solvers architectures",
-    "assess everywhere landscape optima path memory quantised samples selection support training",
+    "assess everywhere flow isometry landscape margin optima path memory quantised samples "
+    "selection support training wasserstein",
     # encoding is a transformer of scikit-learn, evidence what its estimators show, reading what
     # they do with data
     "encoding evidence reading estimator estimators estimators_cv "
-    "lags timestamps regimes forecaster density spline",
+    "lags timestamps regimes forecaster density spline robust denoiser",
     "display export files cli tables reproduce experiments __main__ cvxnn",
 )
 RANK = {unit: rank for rank, layer in enumerate(LAYERS) for unit in layer.split()}

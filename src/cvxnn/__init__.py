@@ -20,19 +20,31 @@ if TYPE_CHECKING:
     )
     from cvxnn.assess import certify_network
     from cvxnn.certificate import Certificate, Exactness, Scope, Verification, verify
+    from cvxnn.denoiser import ConvexDenoiser, Filters
     from cvxnn.density import ConvexDensity
     from cvxnn.encoding import ColumnEncoder
     from cvxnn.estimators import ConvexClassifier, ConvexRegressor
     from cvxnn.estimators_cv import ConvexClassifierCV, ConvexRegressorCV
     from cvxnn.files import load, save
+    from cvxnn.flow import MarginFlow, margin_flow
     from cvxnn.forecaster import ConvexForecaster
     from cvxnn.gates import enumerate_patterns
+    from cvxnn.isometry import Interpolant, Isometry, interpolate, neural_isometry
     from cvxnn.landscape import from_sklearn, from_torch, polish, stationarity
+    from cvxnn.margin import MaxMargin, certify_margin, max_margin
     from cvxnn.optima import OptimalSet, optimal_set
     from cvxnn.quantised import QuantisedFit, QuantisedNetwork, fit_quantised
     from cvxnn.regimes import Regimes
+    from cvxnn.robust import RobustClassifier, worst_case
     from cvxnn.solve import Solution, Status
     from cvxnn.spline import ConvexSpline
+    from cvxnn.wasserstein import (
+        Direction,
+        Flowed,
+        Potential,
+        wasserstein_direction,
+        wasserstein_flow,
+    )
 
 __version__ = "0.1.0"
 
@@ -45,39 +57,57 @@ __all__ = [
     "ColumnEncoder",
     "ConvexClassifier",
     "ConvexClassifierCV",
+    "ConvexDenoiser",
     "ConvexDensity",
     "ConvexForecaster",
     "ConvexRegressor",
     "ConvexRegressorCV",
     "ConvexSpline",
+    "Direction",
     "Exactness",
+    "Filters",
+    "Flowed",
     "GatedNetwork",
     "GatedReLU",
+    "Interpolant",
+    "Isometry",
+    "MarginFlow",
+    "MaxMargin",
     "OptimalSet",
     "Polynomial",
     "PolynomialNetwork",
+    "Potential",
     "QuantisedFit",
     "QuantisedNetwork",
     "ReLU",
     "ReLUNetwork",
     "Regimes",
+    "RobustClassifier",
     "Scope",
     "Solution",
     "Status",
     "Threshold",
     "ThresholdNetwork",
     "Verification",
+    "certify_margin",
     "certify_network",
     "enumerate_patterns",
     "fit_quantised",
     "from_sklearn",
     "from_torch",
+    "interpolate",
     "load",
+    "margin_flow",
+    "max_margin",
+    "neural_isometry",
     "optimal_set",
     "polish",
     "save",
     "stationarity",
     "verify",
+    "wasserstein_direction",
+    "wasserstein_flow",
+    "worst_case",
 ]
 
 _NAMES = {
@@ -97,19 +127,31 @@ _NAMES = {
     ),
     "assess": ("certify_network",),
     "certificate": ("Certificate", "Exactness", "Scope", "Verification", "verify"),
+    "denoiser": ("ConvexDenoiser", "Filters"),
     "density": ("ConvexDensity",),
     "encoding": ("ColumnEncoder",),
     "estimators": ("ConvexClassifier", "ConvexRegressor"),
     "estimators_cv": ("ConvexClassifierCV", "ConvexRegressorCV"),
     "files": ("load", "save"),
     "forecaster": ("ConvexForecaster",),
+    "flow": ("MarginFlow", "margin_flow"),
     "gates": ("enumerate_patterns",),
+    "isometry": ("Interpolant", "Isometry", "interpolate", "neural_isometry"),
     "landscape": ("from_sklearn", "from_torch", "polish", "stationarity"),
+    "margin": ("MaxMargin", "certify_margin", "max_margin"),
     "optima": ("OptimalSet", "optimal_set"),
     "quantised": ("QuantisedFit", "QuantisedNetwork", "fit_quantised"),
     "regimes": ("Regimes",),
+    "robust": ("RobustClassifier", "worst_case"),
     "solve": ("Solution", "Status"),
     "spline": ("ConvexSpline",),
+    "wasserstein": (
+        "Direction",
+        "Flowed",
+        "Potential",
+        "wasserstein_direction",
+        "wasserstein_flow",
+    ),
 }
 _HOMES = {name: f"cvxnn.{home}" for home, names in _NAMES.items() for name in names}
 

@@ -23,6 +23,7 @@ class Scope(Enum):
     """The networks that the lower bound speaks of; a member's value is said to the user."""
 
     GIVEN_GATES = "networks whose activation patterns are among the given gates"
+    STABLE_GATES = "networks on the given gates whose patterns are the same all over every ball"
     SEPARATE_OUTPUTS = "networks on the given gates whose neurons serve one output each"
     ALL_NETWORKS = "all networks of this kind, of any width"
 
@@ -77,7 +78,7 @@ class Certificate:
         if not np.isfinite(self.gap):
             return float("inf")
         if self.gap > self.resolution:
-            return self.gap / self.upper if self.upper > 0 else float("inf")
+            return self.gap / abs(self.upper) if self.upper != 0 else float("inf")
         return 0.0 if self.gap >= -self.resolution - 1e-9 * abs(self.upper) else float("inf")
 
     def proves(self, tol: float) -> bool:

@@ -196,3 +196,55 @@ class RegimesDisplay:
         above.legend(frameon=False, title="regime", loc="center left", bbox_to_anchor=(1, 0.5))
         self.figure_, self.axes_ = above.figure, [above, below]
         return self
+
+
+class MarginDisplay:
+    """Norm over margin along a gradient flow, against the bound that it cannot fall below.
+
+    Parameters
+    ----------
+    steps : array (k,)
+        Counts of steps.
+    norms : array (k,)
+        Norm over margin; what is infinite is not drawn.
+    bound : float
+        The least norm of a network with margin 1.
+
+    Attributes
+    ----------
+    figure_, axes_
+        After `plot`: the matplotlib figure and its axes.
+
+    Examples
+    --------
+    >>> from cvxnn import margin_flow
+    >>> flow = margin_flow([[1.0], [2.0], [-1.0]], [1, 1, 0], bias=False, steps=200)
+    >>> MarginDisplay.from_flow(flow).bound <= flow.norms.min()
+    np.True_
+    """
+
+    def __init__(self, steps: Floats, norms: Floats, bound: float) -> None:
+        self.steps, self.norms, self.bound = steps, norms, bound
+
+    @classmethod
+    def from_flow(cls, flow: Any) -> "MarginDisplay":
+        """Return the figure of what `margin_flow` returned."""
+        return cls(flow.steps, flow.norms, flow.bound.lower)
+
+    def plot(self, axes: Any = None) -> "MarginDisplay":
+        """Draw the curve and the bound, into `axes` if they are given; return self."""
+        require_matplotlib()
+        import matplotlib.pyplot as plt
+
+        if axes is None:
+            _, axes = plt.subplots(figsize=(5.6, 3.2), layout="constrained")
+        seen = np.isfinite(self.norms)
+        axes.plot(self.steps[seen], self.norms[seen], label="norm / margin of the flow")
+        axes.axhline(
+            self.bound, color="0.4", linewidth=0.8, linestyle="--", label="least of any network"
+        )
+        axes.set(xlabel="step", ylabel="norm / margin", ylim=(0.95 * self.bound, 2 * self.bound))
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False)
+        self.figure_, self.axes_ = axes.figure, axes
+        return self

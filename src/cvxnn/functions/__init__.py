@@ -2,6 +2,7 @@
 
 from cvxnn.functions.base import Cone, ConvexFunction, Penalty, SampleLoss
 from cvxnn.functions.cones import PSD, Nonnegative
+from cvxnn.functions.hard import HardMargin, Interpolation
 from cvxnn.functions.losses import (
     CrossEntropy,
     Hinge,
@@ -32,8 +33,10 @@ __all__ = [
     "CrossEntropy",
     "EigenNorm",
     "GroupNorm",
+    "HardMargin",
     "Hinge",
     "Huber",
+    "Interpolation",
     "Logistic",
     "Mean",
     "Nonnegative",

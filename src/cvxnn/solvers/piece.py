@@ -24,4 +24,5 @@ class Piece(NamedTuple):
     own: Matrix
     right: Floats
     cones: list[tuple[str, int]]
-    """(kind, size): "nonnegative", "second order", "exponential" with rows, "psd" with the side."""
+    """(kind, size): "zero", "nonnegative", "second order", "exponential" with the rows, "psd" with
+    the side."""

@@ -12,8 +12,10 @@ from cvxnn.functions import (
     CrossEntropy,
     EigenNorm,
     GroupNorm,
+    HardMargin,
     Hinge,
     Huber,
+    Interpolation,
     Logistic,
     Nuclear,
     Quantile,
@@ -84,6 +86,21 @@ def _shortfall(target: Floats, cost: Floats, square: Floats) -> Piece:
 def hinge(loss: Hinge, target: Floats, weights: Floats) -> Piece:
     """Return the weighted sum of shortfalls."""
     return _shortfall(target, weights, np.zeros(len(weights)))
+
+
+def hard_margin(loss: HardMargin, target: Floats, weights: Floats) -> Piece:
+    """Return the indicator of y x >= 1."""
+    y, none = target.ravel(), np.zeros(0)
+    return linear(
+        -sparse.diags_array(y), sparse.csc_array((len(y), 0)), -np.ones(len(y)), none, none
+    )
+
+
+def interpolation(loss: Interpolation, target: Floats, weights: Floats) -> Piece:
+    """Return the indicator of x = 0 for residuals x."""
+    n = len(weights)
+    piece = linear(sparse.eye_array(n), sparse.csc_array((n, 0)), np.zeros(n), *2 * [np.zeros(0)])
+    return piece._replace(cones=[("zero", n)])
 
 
 def squared_hinge(loss: SquaredHinge, target: Floats, weights: Floats) -> Piece:
@@ -213,10 +230,12 @@ LOSSES: dict[type, Callable[[Any, Floats, Floats], Piece]] = {
     SquaredHinge: squared_hinge,
     Logistic: logistic,
     CrossEntropy: cross_entropy,
+    HardMargin: hard_margin,
+    Interpolation: interpolation,
 }
 """The weighted sum of a loss from its target (n, c) and one weight per entry, by type."""
 
-CENTRED = {Squared, Huber, Quantile}
+CENTRED = {Squared, Huber, Quantile, Interpolation}
 """Losses whose piece is a function of the residuals f - y; the others' of the predictions."""
 
 SHIFTABLE = {CrossEntropy}
