@@ -15,9 +15,9 @@ from cvxnn import (
     ConvexRegressorCV,
     load,
     save,
-    selection,
     verify,
 )
+from cvxnn import path as paths
 from cvxnn.errors import CertificateWarning
 from cvxnn.functions import Squared
 from cvxnn.selection import Fold, Search, Table, folds_from, misclassified
@@ -155,14 +155,14 @@ class Failing(Squared):
 
 
 def interrupted_after(solves: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    count, solve_part = iter(range(10**6)), selection.solve_part
+    count, solve_part = iter(range(10**6)), paths.solve_part
 
     def stop(*args: object, **limits: object) -> object:
         if next(count) == solves:
             raise KeyboardInterrupt
         return solve_part(*args, **limits)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(selection, "solve_part", stop)
+    monkeypatch.setattr(paths, "solve_part", stop)
 
 
 def test_an_interrupt_keeps_the_finished_strengths(monkeypatch: pytest.MonkeyPatch) -> None:

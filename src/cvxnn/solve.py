@@ -104,7 +104,8 @@ class _Best:
     def update(self, certificate: Certificate, iterate: Iterate) -> None:
         mine = self.certificate
         if certificate.upper <= mine.upper + mine.resolution:  # of equals the last is the finest
-            mine = replace(mine, upper=certificate.upper, violation=certificate.violation)
+            upper = min(mine.upper, certificate.upper)
+            mine = replace(mine, upper=upper, violation=certificate.violation)
             self.iterate = self.iterate._replace(blocks=iterate.blocks, free=iterate.free)
         if certificate.lower > mine.lower:
             mine = replace(mine, lower=certificate.lower)

@@ -81,8 +81,8 @@ def thin_svd(x: Array) -> tuple[Array, Array, Array]:
     return left, sizes[:, None, :], right
 
 
-def indicator(polar: Array) -> float:
+def indicator(polar: Array, slack: float = SLACK) -> float:
     """Return 0 where all of `polar` is at most 1 up to rounding, `inf` otherwise."""
     xp = namespace(polar)
-    edge = 1 + SLACK * float(xp.finfo(polar.dtype).eps)
+    edge = 1 + slack * float(xp.finfo(polar.dtype).eps)
     return 0.0 if bool(xp.all(polar <= edge)) else math.inf

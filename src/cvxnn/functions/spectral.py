@@ -60,7 +60,7 @@ class EigenNorm:
 
     def conjugate(self, v: Array) -> float:
         """Return 0 where no |eigenvalue| exceeds alpha, `inf` otherwise."""
-        return indicator(self.polar(v))
+        return indicator(self.polar(v), _slack(v))
 
     def polar(self, v: Array) -> Array:
         """Return the largest |eigenvalue| over alpha, (p,)."""
@@ -111,7 +111,7 @@ class SphereMoments:
         xp, matrices = namespace(x), to_matrices(x)
         sizes = eigvalsh(matrices)
         last = matrices[..., -1, -1]
-        slack = SLACK * x.shape[1] ** 0.5 * float(xp.finfo(x.dtype).eps)
+        slack = _slack(x) * float(xp.finfo(x.dtype).eps)
         room = slack * xp.max(xp.abs(sizes), axis=-1)
         balance = xp.abs(xp.linalg.trace(matrices) - 2 * last)
         inside = (sizes[..., 0] >= -room) & (balance <= room)
@@ -138,7 +138,7 @@ class SphereMoments:
 
     def conjugate(self, v: Array) -> float:
         """Return 0 where no value on the sphere exceeds alpha, `inf` otherwise."""
-        return indicator(self.polar(v))
+        return indicator(self.polar(v), _slack(v))
 
     def polar(self, v: Array) -> Array:
         """Return the largest value on the sphere over alpha, at least 0, (p,)."""
@@ -156,3 +156,8 @@ class SphereMoments:
         """Return the derivative of the projection; its shift moves so that the trace stays."""
         moment = self._moment(x, step)
         return lambda z: to_blocks(moment.bend(to_matrices(z)))
+
+
+def _slack(x: Array) -> float:
+    """Return how many units in the last place the eigenvalues of a block may be off."""
+    return float(SLACK * x.shape[1] ** 0.5)
