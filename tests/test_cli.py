@@ -120,9 +120,26 @@ def test_every_option_reaches_the_estimator(path: Path) -> None:
     }
     assert {name: got[name] for name in wanted} == wanted
     assert not got["architecture"].bias
-    result = run(*fit, "--alpha", "0.5", "--skip")
+    result = run(*fit, "--alpha", "0.5", "--skip", "yes")
     assert "bias, intercept, skip" in plain(result.stdout)
     assert load(path)[-1].skip
+    assert run(*fit, "--skip", "auto", "--proof-time", 0).exit_code in (0, 3)
+    assert load(path)[-1].skip == "auto"
+    assert "pass yes or no" in complaint(run("path", "sklearn:linnerud", "--skip", "auto"))
+
+
+def test_levels_make_a_column_for_each_of_few_numbers(tmp_path: Path, path: Path) -> None:
+    rng = np.random.default_rng(0)
+    grade, size = rng.integers(0, 4, 60), rng.standard_normal(60)
+    frame = pd.DataFrame({"grade": grade, "size": size, "y": (grade == 2) + 0.1 * size})
+    data = tmp_path / "grades.csv"
+    frame.to_csv(data, index=False)
+    words = ("--levels", 4, "-a", "gated", "--n-gates", 4, "--alpha", 1e-4, "--proof-time", 0)
+    assert run("fit", data, "-o", path, *words).exit_code == 0
+    assert load(path)[0].levels_ == [[0.0, 1.0, 2.0, 3.0], None]
+    assert run("verify", path, data).exit_code == 0
+    assert len(run("predict", path, data).stdout.splitlines()) == 61
+    assert "levels is -1" in complaint(run("fit", data, "-o", path, *words[2:], "--levels", -1))
 
 
 @pytest.mark.parametrize("name", BY_NAME)

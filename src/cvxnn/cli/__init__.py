@@ -126,10 +126,11 @@ def fit(
     max_time: o.MaxTime = None,
     proof_time: o.ProofTime = 5.0,
     max_iter: o.MaxIter = 20_000,
+    levels: o.Levels = 0,
     standardize: o.Standardize = True,
     bias: o.Bias = True,
     intercept: o.Intercept = True,
-    skip: o.Skip = False,
+    skip: o.Skip = o.Choice.NO,
 ) -> None:
     """Train a network on a table, certify it, and save it.
 
@@ -144,7 +145,7 @@ def fit(
         "solver": solver.value,
         "tol": tol,
         "fit_intercept": intercept,
-        "skip": skip,
+        "skip": {"no": False, "yes": True}.get(skip.value, "auto"),
         "max_time": max_time,
         "proof_time": proof_time,
         "max_iter": max_iter,
@@ -156,6 +157,7 @@ def fit(
         target=tuple(target or ()),
         task=task.value,
         test_size=test_size,
+        levels=levels,
         standardize=standardize,
         architecture=fitting.architecture_of(architecture, bias),
         options=chosen if loss is None else chosen | {"loss": loss},
@@ -196,10 +198,11 @@ def path(
     max_time: o.MaxTime = None,
     proof_time: o.ProofTime = 0.0,
     max_iter: o.MaxIter = 20_000,
+    levels: o.Levels = 0,
     standardize: o.Standardize = True,
     bias: o.Bias = True,
     intercept: o.Intercept = True,
-    skip: o.Skip = False,
+    skip: o.Skip = o.Choice.NO,
 ) -> None:
     """Train at a falling sequence of strengths: bounds, neurons and scores of each.
 
@@ -207,13 +210,15 @@ def path(
     """
     from cvxnn.cli import fitting, paths
 
+    if skip is o.Choice.AUTO:
+        raise ValueError("skip auto goes with a validated alpha; a path has all: pass yes or no")
     chosen: dict[str, Any] = {
         "gates": gates.value,
         "n_gates": n_gates,
         "solver": solver.value,
         "tol": tol,
         "fit_intercept": intercept,
-        "skip": skip,
+        "skip": {"no": False, "yes": True}.get(skip.value, "auto"),
         "max_time": max_time,
         "proof_time": proof_time,
         "max_iter": max_iter,
@@ -225,6 +230,7 @@ def path(
         target=tuple(target or ()),
         task=task.value,
         test_size=test_size,
+        levels=levels,
         standardize=standardize,
         architecture=fitting.architecture_of(architecture, bias),
         options=chosen if loss is None else chosen | {"loss": loss},

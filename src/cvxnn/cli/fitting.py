@@ -96,6 +96,8 @@ class Order:
     target: tuple[str, ...]
     task: str
     test_size: float
+    levels: int
+    """Of the encoder."""
     standardize: bool
     architecture: Architecture
     options: Json
@@ -171,7 +173,7 @@ def kind_of(order: Order, task: str, options: Json) -> Any:
 
 def preparation(order: Order, table: Table) -> list[Any]:
     """Return the steps that come before the estimator."""
-    encoder = [ColumnEncoder()] if table.text else []
+    encoder = [ColumnEncoder(levels=order.levels)] if table.text or order.levels else []
     return encoder + ([StandardScaler()] if order.standardize else [])
 
 

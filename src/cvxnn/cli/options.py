@@ -24,6 +24,14 @@ class GateSource(StrEnum):
     ENUMERATE = "enumerate"
 
 
+class Choice(StrEnum):
+    """Whether there is a skip connection, or to find out by validation."""
+
+    NO = "no"
+    YES = "yes"
+    AUTO = "auto"
+
+
 class SolverName(StrEnum):
     """What solves the program."""
 
@@ -76,6 +84,15 @@ TestSize = Annotated[
     float,
     _of("Data", "--test-size", metavar="SHARE", help="Of the rows, for the test."),
 ]
+Levels = Annotated[
+    int,
+    _of(
+        "Data",
+        "--levels",
+        metavar="N",
+        help="One more column a value, in columns of at most N values.",
+    ),
+]
 Seed = Annotated[
     int, _of("Data", "--seed", metavar="N", help="Of the split, the gates and the folds.")
 ]
@@ -117,7 +134,13 @@ Intercept = Annotated[
     bool, _of("Switches", "--intercept/--no-intercept", metavar="", help="Of the output, free.")
 ]
 Skip = Annotated[
-    bool, _of("Switches", "--skip/--no-skip", metavar="", help="Linear connection, free.")
+    Choice,
+    _of(
+        "Network",
+        "--skip",
+        metavar="WHETHER",
+        help="Free linear connection: no, yes, or auto by validation.",
+    ),
 ]
 Standardize = Annotated[
     bool,
