@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from typing import Any
 
 from scipy.optimize import minimize
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from cvxnn.arrays import Array, inner, namespace, norm, to_numpy
 
@@ -20,7 +21,13 @@ def threads(entries: int | None) -> AbstractContextManager[Any]:
     proofs over all networks, whose products are small for data of any size.
     """
     small = entries is None or entries < _SHARED
-    return threadpool_limits(1) if small else nullcontext()
+    return _libraries().limit(limits=1) if small else nullcontext()
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    """Return the libraries with threads that are loaded now, as NumPy's and SciPy's; 8 ms."""
+    return ThreadpoolController()
 
 
 def conjugate_gradient(

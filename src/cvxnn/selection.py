@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from cvxnn.architectures import Architecture, Network, evaluate
 from cvxnn.arrays import Array, device, double, namespace, to_numpy
 from cvxnn.errors import CertificateWarning
+from cvxnn.linalg import threads
 from cvxnn.path import Mark, grid, interior_dual, path, row_keys
 from cvxnn.program import Iterate
 from cvxnn.solve import Solver
@@ -225,7 +225,7 @@ class _Run:
         """Return what there is to see at some strengths, and the last two solutions."""
         limits = {"tol": self.search.tol, "max_iter": self.search.max_iter}
         seen, marks = [], list(behind)
-        with threadpool_limits(1):
+        with threads(None):
             try:
                 for alpha, solution in path(self.train, alphas, self.solver, behind, **limits):
                     marks = [*marks[-1:], Mark(alpha, solution.iterate)]

@@ -11,7 +11,7 @@ from cvxnn.everywhere.multipliers import Form, centered, localise, positive, ver
 from cvxnn.everywhere.neurons import Training
 from cvxnn.everywhere.patterns import pattern_gauge
 from cvxnn.everywhere.quadratics import Boxes, Quadratics, Ranges, Rows, quadratics, ranges
-from cvxnn.everywhere.relaxed import _Problem, isotropic, minimiser, relax
+from cvxnn.everywhere.relaxed import THOROUGH, _Problem, isotropic, minimiser, relax
 from cvxnn.everywhere.search import search
 from cvxnn.functions import (
     Hinge,
@@ -59,7 +59,7 @@ def inside_ball(rng: np.random.Generator, count: int, d: int) -> np.ndarray:
 @pytest.mark.parametrize("intercept", [False, True])
 @pytest.mark.parametrize("loss", SMOOTH, ids=lambda loss: loss.name)
 def test_gradient_is_the_slope(loss: SampleLoss, intercept: bool) -> None:
-    task = _Problem(problem(3, loss, intercept=intercept))
+    task = _Problem(problem(3, loss, intercept=intercept), THOROUGH)
     task.width = 0.1 * task.lengths
     rng = np.random.default_rng(0)
     point = 0.5 * rng.standard_normal(2 * 4 * 3 + intercept)
@@ -83,7 +83,7 @@ def test_minimiser_minimises(loss: SampleLoss) -> None:
 def test_the_interval_holds_the_true_features(seed: int) -> None:
     """Any neurons are pseudo neurons: their features lie between the bounds of their moments."""
     rng = np.random.default_rng(seed)
-    task = _Problem(problem(seed, Squared(), intercept=False))
+    task = _Problem(problem(seed, Squared(), intercept=False), THOROUGH)
     weights = rng.standard_normal((4, 3)) * rng.lognormal(0, 1, (4, 1))
     task.width = 0 * task.lengths + 1e-12
     side = task.side(weights)

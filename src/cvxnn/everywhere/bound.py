@@ -26,11 +26,9 @@ from cvxnn.everywhere.ladder import (
 from cvxnn.everywhere.neurons import Floats, Training
 from cvxnn.everywhere.patterns import few_patterns, pattern_gauge
 from cvxnn.everywhere.price import price
-from cvxnn.everywhere.relaxed import isotropic, relax
+from cvxnn.everywhere.relaxed import QUICK, THOROUGH, Care, isotropic, relax
 from cvxnn.everywhere.trees import Tree
 
-_STEPS, _QUICK = 300, 100
-"""Steps for the relaxed network; where no time is given."""
 _BEYOND = 1 + 1e-9
 """A direction that attains more than this multiple of alpha would lower the objective."""
 
@@ -153,9 +151,9 @@ class _Case(NamedTuple):
         zero = np.zeros_like(self.training.loss.target)
         return self.admissible(-self.training.loss.gradient(zero))
 
-    def relaxed(self, steps: int) -> tuple[Floats, Starts]:
+    def relaxed(self, care: Care) -> tuple[Floats, Starts]:
         """Return the relaxed network's dual point, and where searches start; one output."""
-        relaxed = relax(self.training, self.rng, steps=steps)
+        relaxed = relax(self.training, self.rng, care)
         up, down = (moments.turned(self.space.turn) for moments in relaxed.moments)
         return self.admissible(relaxed.dual), ((up, down),)
 
@@ -172,7 +170,7 @@ class _Case(NamedTuple):
         """Scale a dual point by its exact gauge."""
         training, dual = self.training, given
         if dual is None:
-            dual = self.relaxed(_STEPS)[0] if self.outputs == 1 else self.null()
+            dual = self.relaxed(THOROUGH)[0] if self.outputs == 1 else self.null()
         gauge = pattern_gauge(self.space.features, dual, training.alpha)
         lower, point, _ = scaled(training, dual, gauge)
         return Rung(lower, point, (), np.zeros((0, training.features.shape[1])), gauge, 0.0)
@@ -185,7 +183,7 @@ class _Case(NamedTuple):
         dual, starts = self.null(), ((even, even),) * self.outputs
         if self.outputs == 1:
             timed = until > time.perf_counter()
-            dual, starts = self.relaxed(_STEPS if timed else _QUICK)
+            dual, starts = self.relaxed(THOROUGH if timed else QUICK)
         elif given is not None:
             dual = given
         first = rung(training, space, dual, starts)

@@ -15,8 +15,19 @@ from cvxnn.certificate import orthogonal
 from cvxnn.everywhere.neurons import Floats, Training
 from cvxnn.functions import Mean
 
-SMOOTHINGS = (1e-2, 1e-3, 1e-4)
-"""Widths to which the kinks of the bounds are rounded, in turn, relative to the target."""
+
+class Care(NamedTuple):
+    """How well the relaxed network is trained."""
+
+    steps: int
+    """Of L-BFGS, at each smoothing."""
+    pseudo: int | None
+    """Pseudo neurons a sign; None for d + 1, which lose nothing."""
+    smoothings: tuple[float, ...]
+    """Widths to which the kinks of the bounds are rounded, in turn, relative to the target."""
+
+
+THOROUGH, QUICK = Care(300, None, (1e-2, 1e-3, 1e-4)), Care(100, 8, (1e-3,))
 
 
 class Moments(NamedTuple):
@@ -50,13 +61,13 @@ def isotropic(d: int) -> Moments:
     return Moments(np.zeros(d), np.eye(d) / d)
 
 
-def relax(training: Training, rng: np.random.Generator, *, steps: int = 300) -> Relaxed:
+def relax(training: Training, rng: np.random.Generator, care: Care = THOROUGH) -> Relaxed:
     """Train the relaxed network of a problem with one output, by L-BFGS from a random start.
 
     minimise over U+, U- (d + 1, d) and b: sum_i w_i min loss(f_i) + alpha (|U+|^2 + |U-|^2), each
     f_i between its bounds. The problem is convex in the moments U'U; its optimum is a semidefinite
     bound on all networks, and d + 1 pseudo neurons lose nothing. Nothing is proved here: the dual
-    point is for others to certify, and so the number of `steps` matters to tightness alone.
+    point is for others to certify, and so `care` matters to tightness alone.
 
     >>> from cvxnn.functions import Squared, mean_loss
     >>> X, y = np.array([[-1.0], [1.0], [2.0]]), np.array([[0.0], [1.0], [2.0]])
@@ -64,9 +75,9 @@ def relax(training: Training, rng: np.random.Generator, *, steps: int = 300) -> 
     >>> relax(training, np.random.default_rng(0)).dual[:, 0].round(3)
     array([0. , 0.1, 0.2])
     """
-    problem = _Problem(training)
+    problem, steps = _Problem(training, care), care.steps
     point = problem.start(rng)
-    for smoothing in SMOOTHINGS:
+    for smoothing in care.smoothings:
         problem.width = smoothing * problem.spread * problem.lengths / problem.typical
         options = {"maxiter": steps, "maxfun": 3 * steps, "maxcor": 20, "ftol": 1e-13, "gtol": 1e-9}
         point = minimize(  # type: ignore[call-overload]
@@ -95,11 +106,13 @@ class _Side(NamedTuple):
 class _Problem:
     """The objective of the relaxed network and its gradient, over one flat vector."""
 
-    def __init__(self, training: Training) -> None:
+    def __init__(self, training: Training, care: Care) -> None:
         lengths = np.linalg.norm(training.features, axis=1)
         self.training, self.alive = training, lengths > 0
         self.rows, self.lengths = training.features[self.alive], lengths[self.alive]
-        self.neurons = (2, training.features.shape[1] + 1, training.features.shape[1])
+        d = training.features.shape[1]
+        self.neurons = (2, min(care.pseudo or d + 1, d + 1), d)
+        self.sharpest = care.smoothings[-1]
         self.peak = minimiser(training.loss)[:, 0]
         target = orthogonal(training.columns, training.loss.target)
         self.spread = float(np.sqrt((target**2).mean())) or 1.0
@@ -178,7 +191,7 @@ class _Problem:
         mass = float(sizes @ sizes)
         if mass <= 1e-9 * self.spread / self.typical:  # no neurons of this sign
             return isotropic(weights.shape[1])
-        blur = SMOOTHINGS[-1] * self.spread / (2 * self.typical * mass)
+        blur = self.sharpest * self.spread / (2 * self.typical * mass)
         return Moments(sizes @ weights / mass, weights.T @ weights / mass, blur, weight=100.0)
 
 
