@@ -30,7 +30,7 @@ def best_on_circle(atoms: Atoms, y: Floats, beta: float, walls: Floats | None = 
     0.2310367
     """
     width = 2 * np.pi / _FIRST
-    angles: Floats = np.arange(_FIRST) * width
+    angles = np.linspace(0, 2 * np.pi, _FIRST, endpoint=False)
     angles = angles if walls is None else np.concatenate([angles, walls])
     value = np.inf
     for _ in range(_ROUNDS):

@@ -105,7 +105,7 @@ def over_angles(X: Floats, alpha: float, rounds: int = 5) -> float:
     width = 2 * np.pi / 180
     edges = np.concatenate([walls(X) - 1e-9, walls(X) + 1e-9])
     best = np.inf
-    angles: Floats = np.arange(180) * width
+    angles = np.linspace(0, 2 * np.pi, 180, endpoint=False)
     for _ in range(rounds):
         angles = np.unique(np.concatenate([angles, edges]) % (2 * np.pi))
         value, prices = lasso(X, angles, alpha)
