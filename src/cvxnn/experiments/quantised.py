@@ -190,8 +190,8 @@ def notes(findings: Findings) -> tuple[str, ...]:
         f"{max(rounded):.1e} above the best of all, at most.",
         f"Straight-through descent reaches the best of all in {int((ends <= 1.001).sum())} of "
         f"{len(ends)} starts; the median start ends {np.median(ends) - 1:.1%} above.",
-        "The source's title says global optimality; the theorem has a factor, and equality is "
-        "what is often measured, not what is proved.",
+        "The source's title says global optimality; the theorem has a factor, which the bound and "
+        "the promise are made of, and the network is the best of all where all can be listed.",
     )
 
 

@@ -111,7 +111,7 @@ def forecast(one: Recorded, train: int, test: int, seed: int) -> Series:
     train = train if len(values) == train + test else len(values) * 2 // 3
     past = values[:train]
     few, many = (
-        ConvexForecaster("gated", lags=LAGS, n_gates=k, alphas=5, random_state=seed).fit(past)
+        ConvexForecaster("gated", lags=LAGS, n_gates=k, alphas=4, random_state=seed).fit(past)
         for k in (FEW, MANY)
     )
     windows = np.lib.stride_tricks.sliding_window_view(values, LAGS + 1)
