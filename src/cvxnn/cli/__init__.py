@@ -312,8 +312,9 @@ def reproduce(
 ) -> None:
     """Repeat an experiment of the literature: its table, its figure and its numbers.
 
-    There are worked-example, path, low-rank, toy-sgd, cifar-binary, cifar-10class, uci-profile, and
-    the report's student-1, student-2, student-3 and student-explode.
+    There are worked-example, path, low-rank, margin, toy-sgd, cifar-binary, cifar-10class,
+    uci-profile, time-series; batch-norm, vector-output, polynomial, threshold, quantised and
+    wasserstein-direction; and the report's student-1, student-2, student-3 and student-explode.
     """
     from cvxnn.experiments import reproduce as run
 

@@ -4,15 +4,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cvxnn.experiments import (
+    batch_norm,
     cifar_binary,
     cifar_classes,
     low_rank,
+    margin,
+    polynomial,
+    quantised,
     regularisation_path,
     student,
     student_explode,
     student_images,
+    threshold,
+    time_series,
     toy_descent,
     uci_profile,
+    vector_output,
+    wasserstein_direction,
     worked_example,
 )
 from cvxnn.experiments.figures import require_matplotlib
@@ -30,6 +38,14 @@ EXPERIMENTS: dict[str, Callable[[bool, int, Path], Result]] = {
     regularisation_path.NAME: regularisation_path.run,
     low_rank.NAME: low_rank.run,
     uci_profile.NAME: uci_profile.run,
+    margin.NAME: margin.run,
+    time_series.NAME: time_series.run,
+    batch_norm.NAME: batch_norm.run,
+    vector_output.NAME: vector_output.run,
+    polynomial.NAME: polynomial.run,
+    threshold.NAME: threshold.run,
+    quantised.NAME: quantised.run,
+    wasserstein_direction.NAME: wasserstein_direction.run,
 }
 """Name and function (full, seed, folder) of each."""
 
