@@ -18,7 +18,7 @@ from cvxnn.experiments import (
     vector_output,
     wasserstein_direction,
 )
-from cvxnn.experiments.equality import Case, table
+from cvxnn.experiments.equality import Case, table, verdict
 from cvxnn.experiments.generated import generate, in_cone, in_plane
 from cvxnn.experiments.starts import Parts, Slope
 from cvxnn.gates import Gates
@@ -59,6 +59,8 @@ def test_a_case_below_its_bound_would_be_seen() -> None:
     it = Case("", 2.0, 1.9, 2.0, 2.0, "", np.array([1.0, 2.001, 3.0]), 2.5)
     assert it.above(it.descents).tolist() == [-0.5, pytest.approx(5e-4), 0.5]
     assert it.reached == 2
+    assert it.under == 1
+    assert "1 descents ended below a bound, which disproves it" in verdict([it])
     assert table([it], "slide").rows[0][-2:] == ("2 of 3", "2.5000000")
     assert table([it._replace(claim=None)], "slide").rows[0][-1] == ""
 
