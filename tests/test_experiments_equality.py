@@ -18,7 +18,8 @@ from cvxnn.experiments import (
     vector_output,
     wasserstein_direction,
 )
-from cvxnn.experiments.equality import Case, table
+from cvxnn.experiments.circle import best_on_circle, walls
+from cvxnn.experiments.equality import Case, table, verdict
 from cvxnn.experiments.generated import generate, in_cone, in_plane
 from cvxnn.experiments.starts import Parts, Slope
 from cvxnn.gates import Gates
@@ -59,6 +60,8 @@ def test_a_case_below_its_bound_would_be_seen() -> None:
     it = Case("", 2.0, 1.9, 2.0, 2.0, "", np.array([1.0, 2.001, 3.0]), 2.5)
     assert it.above(it.descents).tolist() == [-0.5, pytest.approx(5e-4), 0.5]
     assert it.reached == 2
+    assert it.under == 1
+    assert "1 descents ended below a bound, which disproves it" in verdict([it])
     assert table([it], "slide").rows[0][-2:] == ("2 of 3", "2.5000000")
     assert table([it._replace(claim=None)], "slide").rows[0][-1] == ""
 
@@ -136,6 +139,15 @@ def test_the_layer_after_the_relu_is_centred_and_the_slides_is_not() -> None:
     assert it.claim == pytest.approx(normalised_after(X, y, 0.3, False), rel=1e-6)
     claims = [it.above(it.claim) for it in measured(batch_norm).cases if it.claim is not None]
     assert min(abs(claim) for claim in claims) > 0.05
+
+
+@pytest.mark.parametrize("draw", [0, 8])
+def test_all_angles_include_those_of_narrow_arcs(draw: int) -> None:
+    """At draw 8 a neuron of the best network is in an arc of five degrees, near its end."""
+    rng = np.random.default_rng(0)
+    X, y = [(rng.standard_normal((6, 2)), rng.standard_normal(6)) for _ in range(draw + 1)][-1]
+    found = best_on_circle(batch_norm.normalised(X), y[:, None], 0.3, walls(X))
+    assert found == pytest.approx(normalised_after(X, y, 0.3, True), rel=2e-6)
 
 
 def test_units_matter_only_without_a_normalising_layer() -> None:

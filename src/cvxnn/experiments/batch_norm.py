@@ -9,7 +9,7 @@ import numpy as np
 from cvxnn.architectures import BatchNorm, BatchNormAfter, ReLU
 from cvxnn.experiments.circle import Atoms, best_on_circle, units, walls
 from cvxnn.experiments.descent import Floats
-from cvxnn.experiments.equality import Case, draw_cases, fitted, misfit, table, verdict
+from cvxnn.experiments.equality import Case, draw_cases, fitted, height, misfit, table, verdict
 from cvxnn.experiments.figures import BLUE, GREEN, ORANGE, beside, canvas, styled
 from cvxnn.experiments.result import Result, record
 from cvxnn.experiments.starts import Parts, Slope, adam
@@ -215,8 +215,7 @@ def notes(findings: Findings) -> tuple[str, ...]:
 @styled
 def draw(findings: Findings) -> Any:
     """Return the figure: the cases, and the optima against the scale of a column."""
-    height = 1.6 + 0.3 * len(findings.cases)
-    figure, axes = canvas(1, 2, (9.6, height), width_ratios=[1.35, 1])
+    figure, axes = canvas(1, 2, (9.6, height(len(findings.cases))), width_ratios=[1.35, 1])
     draw_cases(axes[0, 0], findings.cases, "slide's U of D X, not centred")
     axes[0, 0].set_title("The network of the program is the best one")
     panel = axes[0, 1]

@@ -14,25 +14,24 @@ from cvxnn.solvers import Reference
 Atoms = Callable[[Floats], Floats]
 """Turns angles (k,) into what neurons of these directions can give, (k, n, q)."""
 
-_FIRST, _ROUNDS = 90, 6
-"""Angles of the first grid, and how often it is made eight times finer where neurons are."""
+_FIRST, _WITHIN, _ROUNDS = 90, 12, 7
+"""Angles of the first grid, those within every arc between walls, as it may be narrow, and how
+often the grid is made eight times finer where neurons are."""
 
 
 def best_on_circle(atoms: Atoms, y: Floats, beta: float, walls: Floats | None = None) -> float:
     """Return min over all angles of 1/2 |sum_j F_j g_j - y|^2 + beta sum_j |g_j|, from above.
 
-    F_j = atoms(angle_j), g_j (q, c), `y` (n, c). `walls` are angles to begin with where the atoms
-    have kinks. Angles whose price |F'(y - f)| is largest get neighbours.
+    F_j = atoms(angle_j), g_j (q, c), `y` (n, c). `walls` are angles where the atoms have
+    kinks. Angles whose price |F'(y - f)| is largest get neighbours.
 
     >>> X = np.array([[2.0, 2.0], [3.0, 3.0], [1.0, 0.0]])
     >>> atoms = lambda t: np.maximum(X @ np.stack([np.cos(t), np.sin(t)]), 0).T[:, :, None]
     >>> round(best_on_circle(atoms, np.array([[1.0], [2.0], [-1.0]]), 0.1), 7)
     0.2310367
     """
-    width = 2 * np.pi / _FIRST
-    angles = np.linspace(0, 2 * np.pi, _FIRST, endpoint=False)
-    angles = angles if walls is None else np.concatenate([angles, walls])
-    value = np.inf
+    width, value = 2 * np.pi / _FIRST, np.inf
+    angles = first_grid(np.zeros(0) if walls is None else walls)
     for _ in range(_ROUNDS):
         angles = distinct(atoms, angles)
         program = Program(
@@ -49,6 +48,15 @@ def best_on_circle(atoms: Atoms, y: Floats, beta: float, walls: Floats | None = 
         width /= 8
         angles = (kept[:, None] + width * np.arange(-8, 9)).ravel()
     return value
+
+
+def first_grid(walls: Floats) -> Floats:
+    """Return angles all around, and some in every arc between walls."""
+    around = np.linspace(0, 2 * np.pi, _FIRST, endpoint=False)
+    edges = np.sort(walls)
+    arcs = np.diff(np.append(edges, edges[:1] + 2 * np.pi))
+    within = edges[:, None] + arcs[:, None] * np.arange(_WITHIN) / _WITHIN
+    return np.concatenate([around, within.ravel()])
 
 
 def distinct(atoms: Atoms, angles: Floats) -> Floats:

@@ -38,6 +38,11 @@ class Case(NamedTuple):
         """How many starts came near the optimum."""
         return int((self.above(self.descents) <= REACHED).sum())
 
+    @property
+    def under(self) -> int:
+        """How many descents are below the bound by more than rounding: none, or it is wrong."""
+        return int((self.descents < self.bound - 1e-9 * abs(self.program)).sum())
+
     def above(self, values: Any) -> Any:
         """Return how far values are above the optimum, as a share of it."""
         return (np.asarray(values) - self.program) / abs(self.program)
@@ -98,15 +103,23 @@ def verdict(cases: Sequence[Case]) -> str:
     gap = max(float(-case.above(case.bound)) for case in cases)
     below = min(float((case.descents.min() - case.bound) / abs(case.program)) for case in cases)
     starts = sum(len(case.descents) for case in cases)
+    under = sum(case.under for case in cases)
+    ended = f"{under} descents ended below a bound, which disproves it"
+    ended = ended if under else "No descent ended below a bound"
     reached = sum(case.reached for case in cases)
     missed = sum(case.reached == 0 for case in cases)
     never = f"; in {missed} of {len(cases)} problems none does" if missed else ""
     return (
         f"Program and network differ by {far:.0e} at most, relatively, the program and its other "
-        f"computation by {other:.0e}; every optimum is proved to {max(gap, 0):.0e}. No descent "
-        f"ended below a bound (the nearest is {below:.0e} above). {reached} of {starts} came "
+        f"computation by {other:.0e}; every optimum is proved to {max(gap, 0):.0e}. {ended} "
+        f"(the nearest is {below:.0e} above). {reached} of {starts} came "
         f"within {REACHED:g} of the optimum{never}."
     )
+
+
+def height(rows: int) -> float:
+    """Return the height of a figure with so many rows, in inches."""
+    return max(3.6, 1.6 + 0.3 * rows)
 
 
 def draw_cases(axes: Any, cases: Sequence[Case], claim: str = "") -> None:

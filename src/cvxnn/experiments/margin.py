@@ -200,18 +200,25 @@ def stayed(data: Data) -> list[Run]:
     return [r for r in data.runs if np.isfinite(r.norm) and data.above(r.norm) > STAYS]
 
 
+def came(data: Data) -> list[Run]:
+    """Return the runs that came near the bound."""
+    return [r for r in data.runs if data.above(r.norm) <= STAYS]
+
+
 def notes(findings: Findings) -> tuple[str, ...]:
     """Return what the numbers say, and where the source errs."""
     orthogonal, plain = findings.data
-    worst = max(float(orthogonal.above(r.norm)) for r in orthogonal.runs)
-    stuck = stayed(plain)
-    ends = [float(plain.above(r.norm)) for r in plain.runs if r not in stuck]
+    worst = max((float(orthogonal.above(r.norm)) for r in came(orthogonal)), default=np.nan)
+    stuck, near = stayed(plain), came(plain)
+    ends = [float(plain.above(r.norm)) for r in near]
+    lost = len(plain.runs) - len(stuck) - len(near)
     off = [r.norm / r.own - 1 for r in stuck]
     texts = [
         "Without weight decay the loss of a growing network falls to zero; what is left is its "
         "direction. The network of least norm sum of |w| |a| with margin 1 is the limit that the "
         "convex program gives; its certificate bounds norm / margin of every network.",
-        f"Orthogonally separable data: all {len(orthogonal.runs)} starts come to within "
+        f"Orthogonally separable data: {len(came(orthogonal))} of {len(orthogonal.runs)} starts "
+        "come to within "
         f"{worst:.2%} of the bound {orthogonal.bound:.7f}, which is also the sum over classes of "
         f"the least |w| with margin 1, {orthogonal.by_class:.7f}.",
     ]
@@ -219,7 +226,8 @@ def notes(findings: Findings) -> tuple[str, ...]:
         texts.append(
             f"The source claims the same for linearly separable data; that is too much. Of "
             f"{len(plain.runs)} starts {len(stuck)} stay {float(plain.above(stuck[0].norm)):.1%} "
-            f"above, at another stationary point, and the others come to {max(ends):.2%}."
+            f"above, at another stationary point, {len(near)} come to "
+            f"{max(ends, default=np.nan):.2%} or less, and {lost} do not separate the data."
         )
         texts.append(
             "Where they stay is the optimum of the program on the patterns of their own neurons, "
@@ -249,10 +257,13 @@ def _draw_course(axes: Any, data: Data) -> None:
     axes.set(xscale="log", yscale="log", xlabel="steps of gradient flow")
     axes.set_ylabel("norm / margin, % above the bound")
     low = 0.5 * min(100 * float(data.above(r.norm)) for r in data.runs)
-    axes.set_ylim(max(low, 1e-3), None)
+    axes.set_ylim(max(low, 1e-3), 3000)
+    marks = [t for t in (0.01, 0.1, 1, 10, 100, 1000) if t >= low]
+    axes.set_yticks(marks, [f"{t:g}" for t in marks])
+    axes.set_xticks([100, 1000], ["100", "1000"])
     axes.minorticks_off()
-    good = [float(data.above(r.norm)) for r in data.runs if r not in stuck]
-    labels = [(100 * float(np.median(good)), f"{len(good)} starts", BLUE)]
+    good = [100 * float(data.above(r.norm)) for r in came(data)]
+    labels = [(float(np.median(good)), f"{len(good)} starts", BLUE)] if good else []
     if stuck:
         labels.append((100 * float(data.above(stuck[0].norm)), f"{len(stuck)} stay", RED))
     beside(axes, labels)

@@ -9,7 +9,7 @@ import numpy as np
 from cvxnn.architectures import Polynomial
 from cvxnn.experiments.circle import best_on_circle, units
 from cvxnn.experiments.descent import Floats
-from cvxnn.experiments.equality import Case, draw_cases, fitted, misfit, table, verdict
+from cvxnn.experiments.equality import Case, draw_cases, fitted, height, misfit, table, verdict
 from cvxnn.experiments.figures import BLUE, GREY, INK, PALE, canvas, styled
 from cvxnn.experiments.result import Result, record
 from cvxnn.experiments.starts import Parts, Slope, adam
@@ -166,7 +166,7 @@ def notes(findings: Findings) -> tuple[str, ...]:
 @styled
 def draw(findings: Findings) -> Any:
     """Return the figure: the cases, and the prices of all angles."""
-    figure, axes = canvas(1, 2, (9.8, 3.6), width_ratios=[1.2, 1])
+    figure, axes = canvas(1, 2, (9.8, height(len(findings.cases))), width_ratios=[1.2, 1])
     draw_cases(axes[0, 0], findings.cases)
     axes[0, 0].set_title("The network of the program is the best one")
     panel, priced = axes[0, 1], findings.priced

@@ -33,7 +33,7 @@ class Ends(NamedTuple):
 def adam(slope: Slope, start: Parts, *, steps: int = 2000, size: float = 0.03) -> Ends:
     """Return the least objectives of Adam [Kingma2015], its step falling to `size` / 1000.
 
-    >>> ends = adam(lambda x: (x[0][:, 0] ** 2, (2 * x[0],)), (np.array([[1.0], [-3.0]]),))
+    >>> ends = adam(lambda x: (x[0][:, 0] ** 2, (2 * x[0],)), (np.array([[1.0], [-0.5]]),))
     >>> bool((ends.objective < 1e-8).all())
     True
     """

@@ -9,7 +9,7 @@ import numpy as np
 from cvxnn.architectures import Threshold
 from cvxnn.experiments.circle import units, walls
 from cvxnn.experiments.descent import Floats
-from cvxnn.experiments.equality import Case, draw_cases, fitted, misfit, table, verdict
+from cvxnn.experiments.equality import Case, draw_cases, fitted, height, misfit, table, verdict
 from cvxnn.experiments.figures import BLUE, GREY, INK, canvas, styled
 from cvxnn.experiments.result import Result, record
 from cvxnn.experiments.starts import Ends, Parts, Slope, adam
@@ -199,7 +199,7 @@ def notes(findings: Findings) -> tuple[str, ...]:
 @styled
 def draw(findings: Findings) -> Any:
     """Return the figure: the cases, and the certified steps over those of descents."""
-    figure, axes = canvas(1, 2, (10.4, 3.9), width_ratios=[1, 1.15])
+    figure, axes = canvas(1, 2, (10.4, height(len(findings.cases) + 1)), width_ratios=[1, 1.15])
     draw_cases(axes[0, 0], findings.cases, "open cells only")
     axes[0, 0].set_title("The network of the program is the best one")
     panel, steps = axes[0, 1], findings.steps

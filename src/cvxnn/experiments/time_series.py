@@ -109,46 +109,49 @@ def forecast(one: Recorded, train: int, test: int, seed: int) -> Series:
     """Train on the first steps, forecast the ones after them, and look at the gates."""
     values = one.values[: train + test]
     train = train if len(values) == train + test else len(values) * 2 // 3
-    past = values[:train]
+    past, first = values[:train], max(0, train - SHOWN)
+    windows = np.lib.stride_tricks.sliding_window_view(
+        (values - past.mean()) / past.std(), LAGS + 1
+    )
+    inner, outer = windows[: train - LAGS], windows[train - LAGS :]
     few, many = (
         ConvexForecaster("gated", lags=LAGS, n_gates=k, alphas=4, random_state=seed).fit(past)
         for k in (FEW, MANY)
     )
-    windows = np.lib.stride_tricks.sliding_window_view(values, LAGS + 1)
-    inner, outer = windows[: train - LAGS], windows[train - LAGS :]
-    scale = float(np.sqrt(((outer[:, -1] - outer[:, -2]) ** 2).mean()))
-    rivals = linear_and_perceptrons((inner - past.mean()) / past.std(), seed)
-    unseen, truth = (outer[:, :-1] - past.mean()) / past.std(), outer[:, -1]
-
-    def error(found: Floats) -> float:
-        return float(np.sqrt(((found - truth) ** 2).mean())) / scale
-
-    forecasts = [Forecast("last value", 1.0)]
-    for name, model in rivals:
-        found = past.mean() + past.std() * model.predict(unseen)
-        forecasts.append(Forecast(name, error(found)))
-    tail = values[train - LAGS :]
-    for model in (few, many):
-        gates = FEW if model is few else MANY
-        claim, count = model.certificate_, model.network_.n_neurons
-        name = f"convex, {gates} gates"
-        forecasts.append(Forecast(name, error(model.predict(tail)), claim.relative_gap, count))
     regimes, rng = few.regimes(past), np.random.default_rng(seed)
-    first = max(0, train - SHOWN)
+    tail = values[train - LAGS :]
+    forecasts = [judge("last value", outer[:, -2], outer)]
+    for name, model in linear_and_perceptrons(inner, seed):
+        forecasts.append(judge(name, model.predict(outer[:, :-1]), outer))
+    for gates, convex in ((FEW, few), (MANY, many)):
+        found = (convex.predict(tail) - past.mean()) / past.std()
+        forecasts.append(judge(f"convex, {gates} gates", found, outer, convex))
     return Series(
         name=one.name,
         unit=one.unit,
         source=one.source,
         train=train,
-        test=len(truth),
+        test=len(outer),
         forecasts=tuple(forecasts),
         stretch=past[first:],
         labels=np.concatenate([np.full(LAGS, -1), regimes.labels])[first:],
         regimes=len(regimes.counts),
         shares=regimes.counts / regimes.counts.sum(),
-        hash=hashed((inner[:, :-1] - past.mean()) / past.std(), rng),
+        hash=hashed(inner[:, :-1], rng),
         patterns=len(many.regimes(past).counts),
     )
+
+
+def judge(
+    name: str, found: Floats, windows: Floats, convex: ConvexForecaster | None = None
+) -> Forecast:
+    """Return the error of what a model found after windows, the truth being their last values."""
+    truth, last = windows[:, -1], windows[:, -2]
+    error = np.sqrt(((found - truth) ** 2).mean() / ((last - truth) ** 2).mean())
+    if convex is None:
+        return Forecast(name, float(error))
+    claim, count = convex.certificate_, convex.network_.n_neurons
+    return Forecast(name, float(error), claim.relative_gap, count)
 
 
 def linear_and_perceptrons(windows: Floats, seed: int) -> list[tuple[str, Any]]:

@@ -15,6 +15,7 @@ from cvxnn.experiments.equality import (
     draw_between,
     draw_cases,
     fitted,
+    height,
     misfit,
     table,
     verdict,
@@ -266,7 +267,7 @@ def notes(findings: Findings) -> tuple[str, ...]:
 @styled
 def draw(findings: Findings) -> Any:
     """Return the figure: the programs with their own networks, and the order of all."""
-    figure, axes = canvas(1, 2, (10.6, 3.9), width_ratios=[1, 1.15])
+    figure, axes = canvas(1, 2, (10.6, height(len(findings.cases) + 2)), width_ratios=[1, 1.15])
     draw_cases(axes[0, 0], findings.cases, "slide")
     axes[0, 0].set_title("Each program is that of its networks")
     rows = [

@@ -9,7 +9,7 @@ from scipy import sparse
 
 from cvxnn.experiments.circle import units, walls
 from cvxnn.experiments.descent import Floats
-from cvxnn.experiments.equality import Case, draw_cases, table, verdict
+from cvxnn.experiments.equality import Case, draw_cases, height, table, verdict
 from cvxnn.experiments.figures import BLUE, GREY, INK, PALE, canvas, styled
 from cvxnn.experiments.result import Result, record
 from cvxnn.experiments.starts import Parts, Slope, adam
@@ -186,7 +186,7 @@ def notes(findings: Findings) -> tuple[str, ...]:
 @styled
 def draw(findings: Findings) -> Any:
     """Return the figure: the cases, and the samples on their way beside the target."""
-    figure, axes = canvas(1, 3, (11.4, 3.8), width_ratios=[1.2, 1.2, 0.5])
+    figure, axes = canvas(1, 3, (11.4, height(len(findings.cases))), width_ratios=[1.2, 1.2, 0.5])
     draw_cases(axes[0, 0], findings.cases)
     axes[0, 0].set_title("The network of the program is the best one")
     paths, density = axes[0, 1:]
