@@ -3,12 +3,14 @@
 from cvxnn.architectures.base import (
     Architecture,
     Free,
+    Growing,
     Network,
     Problem,
     assemble,
     by_rows,
     evaluate,
     free_columns,
+    growing,
 )
 from cvxnn.architectures.batchnorm import BatchNorm, BatchNormNetwork
 from cvxnn.architectures.batchnorm_after import BatchNormAfter, BatchNormAfterNetwork
@@ -42,6 +44,7 @@ __all__ = [
     "Free",
     "GatedNetwork",
     "GatedReLU",
+    "Growing",
     "Network",
     "Polynomial",
     "PolynomialNetwork",
@@ -54,4 +57,5 @@ __all__ = [
     "by_rows",
     "evaluate",
     "free_columns",
+    "growing",
 ]

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeGuard
 
 import numpy as np
 
@@ -159,6 +159,21 @@ class Architecture(Protocol):
 
     def sizes(self, n: int, d: int, p: int, outputs: int) -> Sizes:
         """Return how many numbers its maps and points hold; `d` counts the bias."""
+
+
+class Growing(Architecture, Protocol):
+    """An architecture that `grows`: on data made of its features its neurons are ReLU neurons."""
+
+    def plain(self, features: Array) -> Array:
+        """Return data X' (n, D) on which every neuron is max(0, X'u), of length |u|."""
+
+    def grown(self, parameters: dict[str, Array], features: Array) -> Network:
+        """Return the network of a ReLU network's parameters on X'; `features` are in training."""
+
+
+def growing(architecture: Architecture) -> TypeGuard[Growing]:
+    """Tell whether it is trained over all networks by adding neurons, where the loss is smooth."""
+    return architecture.grows
 
 
 @dataclass(frozen=True, eq=False)
