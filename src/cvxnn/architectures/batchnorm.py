@@ -153,6 +153,7 @@ class BatchNorm:
     source = HalfSpaces()
     grows = True
     streams = False
+    steady = False
     axes = MappingProxyType(
         {
             **AXES,

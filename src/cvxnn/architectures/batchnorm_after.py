@@ -233,6 +233,7 @@ class BatchNormAfter:
     source = Free()
     grows = False
     streams = False
+    steady = False
     axes = MappingProxyType(
         {
             **AXES,

@@ -99,6 +99,7 @@ class ReLU:
     source = HalfSpaces()
     grows = True
     streams = False
+    steady = True
     axes = AXES
 
     def scope(self, *, every: bool, outputs: int) -> Scope:

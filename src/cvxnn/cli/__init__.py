@@ -130,6 +130,7 @@ def fit(
     bias: o.Bias = True,
     intercept: o.Intercept = True,
     skip: o.Skip = False,
+    rank: o.Rank = None,
 ) -> None:
     """Train a network on a table, certify it, and save it.
 
@@ -145,6 +146,7 @@ def fit(
         "tol": tol,
         "fit_intercept": intercept,
         "skip": skip,
+        "rank": rank,
         "max_time": max_time,
         "proof_time": proof_time,
         "max_iter": max_iter,
@@ -200,6 +202,7 @@ def path(
     bias: o.Bias = True,
     intercept: o.Intercept = True,
     skip: o.Skip = False,
+    rank: o.Rank = None,
 ) -> None:
     """Train at a falling sequence of strengths: bounds, neurons and scores of each.
 
@@ -214,6 +217,7 @@ def path(
         "tol": tol,
         "fit_intercept": intercept,
         "skip": skip,
+        "rank": rank,
         "max_time": max_time,
         "proof_time": proof_time,
         "max_iter": max_iter,

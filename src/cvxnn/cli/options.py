@@ -119,6 +119,16 @@ Intercept = Annotated[
 Skip = Annotated[
     bool, _of("Switches", "--skip/--no-skip", metavar="", help="Linear connection, free.")
 ]
+Rank = Annotated[
+    int | None,
+    _of(
+        "Network",
+        "--rank",
+        metavar="K",
+        help="See the first K singular directions of the columns alone; all unless given.",
+        show_default=False,
+    ),
+]
 Standardize = Annotated[
     bool,
     _of("Switches", "--standardize/--no-standardize", metavar="", help="Scale the columns first."),
