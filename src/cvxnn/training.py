@@ -364,8 +364,11 @@ def require_memory(
     """
     n, d = X.shape[0], architecture.features(X[:1]).shape[1]
     dense = 0 if stays(X, not whole) else dense_bytes(X)
+    none = without_gates(architecture)
+    p = 1 if none else p
     sizes = architecture.sizes(n, d, p, outputs)
     smooth = _for_smooth(n * d * p * outputs)[0] if math.isfinite(loss.smoothness) else ADMM()
+    smooth = FISTA() if none else smooth  # a symmetric matrix or two: no blocks to choose from
     auto = WorkingSet() if sizes.rows else smooth
     chosen = auto if solver == "auto" else named("solver", solver, SOLVERS, ["auto", *SOLVERS])
     words = {"n": n, "d": d, "p": p, "itemsize": X.dtype.itemsize}

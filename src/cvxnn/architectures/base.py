@@ -82,6 +82,8 @@ class Sizes(NamedTuple):
     """In one primal point."""
     rows: int
     """In one point of its cones."""
+    wide: int = 0
+    """In its maps too, but in float64 whatever the data are in."""
 
 
 AXES: Mapping[str, tuple[str, ...]] = MappingProxyType(
