@@ -36,7 +36,7 @@ class Row(NamedTuple):
     scope: str
 
 
-def fitted(table: str, architecture: str, gates: int, tol: float, seed: int) -> Row:
+def fitted(table: str, architecture: str, args: argparse.Namespace) -> Row:
     """Return the row of a fit: alpha by three folds, R2 or accuracy on the 30 % held out."""
     load, kind = TABLES[table]
     X, y = load(return_X_y=True)
@@ -46,7 +46,8 @@ def fitted(table: str, architecture: str, gates: int, tol: float, seed: int) -> 
     if strata is None:
         mean, spread = y.mean(), y.std()
         y, y_test = (y - mean) / spread, (y_test - mean) / spread
-    model = kind(architecture, alphas=8, cv=3, n_gates=gates, tol=tol, random_state=seed)
+    words = {"n_gates": args.gates, "tol": args.tol, "max_time": args.max_time}
+    model = kind(architecture, alphas=8, cv=3, random_state=args.seed, **words)
     begin = time.perf_counter()
     try:
         with warnings.catch_warnings():
@@ -71,7 +72,7 @@ def rows(args: argparse.Namespace) -> Iterator[Row]:
     yield Row("table", "architecture", "score", "seconds", "neurons", "gap", "scope")
     for table in args.tables.split(","):
         for architecture in args.architectures.split(","):
-            yield fitted(table, architecture, args.gates, args.tol, args.seed)
+            yield fitted(table, architecture, args)
 
 
 def main() -> None:
@@ -82,9 +83,13 @@ def main() -> None:
     parser.add_argument("--gates", type=int, default=100)
     parser.add_argument("--tol", type=float, default=1e-2)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--max-time", type=float, default=300.0, help="seconds of a whole fit")
     for row in rows(parser.parse_args()):
         widths = (15, 17, 9, 9, 9, 8, 14)
-        print("".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        print(
+            "".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip(),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

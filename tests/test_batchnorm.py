@@ -12,6 +12,7 @@ from cvxnn import (
     BatchNorm,
     ConvexClassifier,
     ConvexRegressor,
+    ReLU,
     Scope,
     certify_network,
     enumerate_patterns,
@@ -100,6 +101,61 @@ def test_the_optimum_is_clarabels(seed: int) -> None:
     squares = (network.gammas**2).sum() + (network.shifts**2).sum() + (network.weights_out**2).sum()
     loss = ((network(X)[:, 0] - y) ** 2).mean() / 2
     assert claim.upper == pytest.approx(loss + alpha / 2 * squares, rel=1e-9, abs=1e-12)
+
+
+# growth over all networks
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_growth_ends_at_the_optimum_of_all_patterns(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    n, d = int(rng.integers(4, 16)), int(rng.integers(1, 3))
+    X = rng.standard_normal((n, d)) * [1e-2, 1e3][:d] + 5.0
+    y, alpha = rng.standard_normal(n), 10.0 ** rng.uniform(-3, -1.5)
+    units, intercept = BOTH[seed % 4], seed % 2 == 0
+    words = {"fit_intercept": intercept, "random_state": 0}
+    every = fit(X, y, alpha, *units, **words)
+    grown = fit(X, y, alpha, *units, gates="grow", **words)
+    best = every.certificate_.upper
+    assert grown.certificate_.scope is Scope.ALL_NETWORKS
+    assert best * (1 - 1e-6) <= grown.certificate_.upper <= best * (1 + 1e-4)
+    assert grown.certificate_.lower <= best * (1 + 1e-7)
+    assert verify(grown, X, y)
+    network = grown.network_
+    values = X @ network.weights_in.T
+    np.testing.assert_allclose(values.mean(axis=0), network.means, atol=1e-9)
+    moving = network.gammas > 0
+    np.testing.assert_allclose(values.var(axis=0)[moving], network.variances[moving], rtol=1e-8)
+
+
+@pytest.mark.parametrize("shape", [(30, 4), (12, 20), (30, 1)])
+def test_growth_is_growth_on_whitened_data(shape: tuple[int, int]) -> None:
+    """A ReLU network without bias on [sqrt(n) U, 1] is the same problem, in any basis U."""
+    rng = np.random.default_rng(7)
+    X = rng.standard_normal(shape) @ np.diag(10.0 ** rng.integers(-2, 3, shape[1]))
+    y = np.abs(X[:, 0] / X[:, 0].std()) + 0.1 * rng.standard_normal(len(X))
+    words = {"alpha": 0.02, "random_state": 0, "proof_time": 0.2}
+    model = ConvexRegressor("batchnorm", **words).fit(X, y)
+    U = orth((X - X.mean(axis=0)) / X.std(axis=0), rcond=1e-9)
+    white = np.column_stack([len(X) ** 0.5 * U, np.ones(len(X))])
+    plain = ConvexRegressor(ReLU(bias=False), **words).fit(white, y)
+    assert model.certificate_.upper == pytest.approx(plain.certificate_.upper, rel=2e-3)
+    assert model.certificate_.lower <= plain.certificate_.upper
+    assert plain.certificate_.lower <= model.certificate_.upper
+    np.testing.assert_allclose(
+        model.score(X, y), plain.score(white, y), atol=0.02
+    )  # of the function, not of the objective alone
+
+
+def test_another_run_on_rotated_columns_finds_the_same() -> None:
+    """Whitening takes any invertible map of the columns back."""
+    rng = np.random.default_rng(8)
+    X, y = rng.standard_normal((25, 3)), rng.standard_normal(25)
+    turned = X @ rng.standard_normal((3, 3)) + 2.0
+    words = {"alpha": 0.03, "random_state": 0, "proof_time": 1.0}
+    one, other = (ConvexRegressor("batchnorm", **words).fit(x, y) for x in (X, turned))
+    assert one.certificate_.upper == pytest.approx(other.certificate_.upper, rel=1e-3)
+    assert one.certificate_.lower == pytest.approx(other.certificate_.lower, rel=1e-2)
 
 
 # descents by torch's gradients
@@ -191,19 +247,21 @@ def test_columns_may_have_any_scale_and_place() -> None:
     )
 
 
-def test_a_model_is_verified_certified_saved_and_loaded(tmp_path: Path) -> None:
+@pytest.mark.parametrize("gates", ["sample", "grow"])
+def test_a_model_is_verified_certified_saved_and_loaded(gates: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
-    X, labels = rng.standard_normal((25, 2)), rng.integers(0, 3, 25)
-    words = {"alpha": 0.02, "n_gates": 30, "random_state": 0}
+    X, labels = rng.standard_normal((14, 2)), rng.integers(0, 3, 14)
+    words = {"alpha": 0.02, "gates": gates, "n_gates": 30, "random_state": 0, "proof_time": 0}
     model = ConvexClassifier(BatchNorm(unit_shift=True), **words).fit(X, labels)
-    assert model.certificate_.scope is Scope.SEPARATE_OUTPUTS
+    scopes = {"sample": Scope.SEPARATE_OUTPUTS, "grow": Scope.ALL_NETWORKS}
+    assert model.certificate_.scope is scopes[gates]
     assert verify(model, X, labels)
     save(model, tmp_path / "model.cvxnn")
     again = load(tmp_path / "model.cvxnn")
     np.testing.assert_array_equal(again.decision_function(X), model.decision_function(X))
     assert verify(again, X, labels)
     assert again.architecture_ == BatchNorm(unit_shift=True)
-    y = rng.standard_normal(25)
+    y = rng.standard_normal(14)
     network = fit(X, y, 0.02, True).network_
     found = certify_network(network, X, y, alpha=0.02, fit_intercept=False)
     assert found.relative_gap < 1e-6

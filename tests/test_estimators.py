@@ -18,7 +18,9 @@ ESTIMATORS = {
     "classifier-quadratic": ConvexClassifier("quadratic", alpha=0.01),
     "regressor-threshold": ConvexRegressor("threshold", n_gates=100, alpha=0.001),
     "classifier-sign": ConvexClassifier("sign", n_gates=16, alpha=0.01),
-    "regressor-batchnorm": ConvexRegressor("batchnorm", n_gates=16, alpha=0.01),
+    "regressor-batchnorm": ConvexRegressor("batchnorm", gates="sample", n_gates=16, alpha=0.01),
+    "classifier-batchnorm": ConvexClassifier("batchnorm", alpha=0.2, proof_time=0.0),
+    "regressor-batchnorm_after": ConvexRegressor("batchnorm_after", n_gates=16, alpha=0.02),
     "regressor-grown": ConvexRegressor(alpha=10.0, proof_time=0.0),
     "classifier-grown": ConvexClassifier(alpha=0.2, proof_time=0.0),
 }

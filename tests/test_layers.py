@@ -19,7 +19,7 @@ LAYERS = (
     "program projection certificate",
     "solve solvers architectures",
     "assess everywhere flow isometry landscape margin optima path memory quantised samples "
-    "selection support training wasserstein",
+    "selection support training truncation wasserstein",
     # encoding is a transformer of scikit-learn, evidence what its estimators show, reading what
     # they do with data
     "encoding evidence reading estimator estimators estimators_cv "

@@ -6,7 +6,17 @@ import sys
 import numpy as np
 import pytest
 
-from cvxnn import ConvexRegressor, GatedReLU, ReLU, memory, streamed
+from cvxnn import (
+    ConvexForecaster,
+    ConvexRegressor,
+    ConvexSpline,
+    GatedReLU,
+    ReLU,
+    fit_quantised,
+    memory,
+    streamed,
+)
+from cvxnn.architectures import BY_NAME
 from cvxnn.errors import MemoryBudgetError
 from cvxnn.solvers import ADMM, FISTA, Newton, WorkingSet
 
@@ -32,12 +42,14 @@ def fit(n, d, p, rounds):
     before = resident("VmRSS")
     words = dict(gates="sample", n_gates=p, max_iter=rounds, random_state=0)
     words |= {"solver": kind} if kind in ("fista", "newton") else {}
-    ConvexRegressor("relu" if kind == "relu" else "gated", alpha=0.02, **words).fit(X, y)
+    words |= {"gates": "auto"} if kind == "polynomial" else {}
+    name = "gated" if kind in ("fista", "newton") else kind
+    ConvexRegressor(name, alpha=0.02, **words).fit(X, y)
     return resident("VmHWM") - before
 
 
 fit(40, 3, 8, 5)  # libraries load on first use
-print(fit(n, d, p, 12))
+print(fit(n, d, p, 2 if kind.startswith("batchnorm") else 12))
 """
 
 SHAPES = [
@@ -52,6 +64,11 @@ SHAPES = [
     ("newton", 1500, 60, 200, 1, "float64"),
     ("relu", 2000, 20, 500, 1, "float64"),
     ("relu", 3000, 30, 300, 2, "float64"),
+    ("threshold", 30_000, 20, 1000, 1, "float64"),
+    ("batchnorm", 2000, 20, 500, 1, "float64"),
+    ("batchnorm_after", 3000, 30, 80, 1, "float64"),
+    ("batchnorm_after", 1500, 20, 100, 1, "float32"),
+    ("polynomial", 50_000, 60, 1, 1, "float64"),
 ]
 
 STREAMED = [
@@ -67,8 +84,9 @@ STREAMED = [
 @pytest.mark.parametrize("shape", SHAPES + STREAMED, ids=lambda s: "-".join(map(str, s)))
 def test_the_measured_peak_is_within_the_prediction(shape: tuple[object, ...]) -> None:
     kind, n, d, p, outputs, dtype = shape
-    architecture = ReLU() if kind == "relu" else GatedReLU()
-    solver = {"fista": FISTA(), "newton": Newton()}.get(str(kind), WorkingSet())
+    architecture = BY_NAME.get(str(kind), GatedReLU())
+    solvers = {"fista": FISTA(), "polynomial": FISTA(), "newton": Newton()}
+    solver = solvers.get(str(kind), WorkingSet())
     itemsize = np.dtype(dtype).itemsize
     sizes = architecture.sizes(n, d + 1, p, outputs)
     streams = n * d * itemsize >= streamed.LARGE
@@ -100,3 +118,70 @@ def test_alternating_directions_are_predicted_to_hold_more() -> None:
         memory.predict(sizes, s, n=1000, d=11, p=100, itemsize=8) for s in (ADMM(), WorkingSet())
     ]
     assert both[0] > 2 * both[1]
+
+
+SMALL = """
+import sys, warnings
+warnings.simplefilter("ignore")
+import numpy as np
+from cvxnn import ConvexSpline, fit_quantised
+
+kind, n, d = sys.argv[1], *map(int, sys.argv[2:])
+rng = np.random.default_rng(0)
+
+
+def resident(field):
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
+
+
+def fit(n, d):
+    X = rng.standard_normal((n, d))
+    y = np.sin(5 * X[:, 0]) + 0.1 * rng.standard_normal(n)
+    open("/proc/self/clear_refs", "w").write("5")
+    before = resident("VmRSS")
+    if kind == "spline":
+        ConvexSpline(alpha=1e-6).fit(X, y)
+    else:
+        fit_quantised(X, y, alpha=0.1, n_neurons=20, random_state=0)
+    return resident("VmHWM") - before
+
+
+fit(30, d)
+print(fit(n, d))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize(
+    ("kind", "n", "d", "predicted"),
+    [
+        ("spline", 6000, 1, memory.of_splines(6000)),
+        ("quantised", 400, 24, memory.of_quantised(400, 25)),
+        ("quantised", 200, 30, memory.of_quantised(200, 31)),
+    ],
+)
+def test_what_needs_no_gates_is_predicted_too(kind: str, n: int, d: int, predicted: int) -> None:
+    command = [sys.executable, "-c", SMALL, kind, str(n), str(d)]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(run.stdout) <= 1.2 * predicted
+    assert predicted <= 3 * int(run.stdout)
+
+
+def test_series_splines_and_quantised_networks_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available", lambda: 2**20)
+    x = np.linspace(0.0, 9.0, 400)
+    with pytest.raises(MemoryBudgetError, match=r"GiB is available; fit on fewer samples"):
+        ConvexSpline().fit(x[:, None], np.sin(x))
+    with pytest.raises(MemoryBudgetError, match="fewer samples or columns"):
+        fit_quantised(x[:, None], np.sin(x), alpha=0.1)
+    with pytest.raises(MemoryBudgetError, match="fewer samples"):
+        ConvexForecaster(alpha=0.1, lags=4).fit(np.sin(x))
+
+
+def test_networks_without_gates_hold_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `n_gates` would take does not count where there are no gates to draw."""
+    monkeypatch.setattr(memory, "available", lambda: 2**28)
+    X = np.random.default_rng(0).standard_normal((60_000, 3))
+    model = ConvexRegressor("quadratic", alpha=0.1, n_gates=100_000).fit(X, X[:, 0] ** 2)
+    assert model.network_.n_neurons > 0

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from cvxnn.architectures import BY_NAME, Architecture, Network, evaluate
+from cvxnn.architectures import BY_NAME, Architecture, Network, evaluate, growing
 from cvxnn.arrays import Array, is_sparse
 from cvxnn.certificate import Certificate, Scope
 from cvxnn.errors import UnsupportedError
@@ -104,9 +104,9 @@ def _among_all(
     proof_time: float,
     words: dict[str, Any],
 ) -> Certificate:
-    if not architecture.grows:
+    if not growing(architecture):
         raise UnsupportedError(
-            f"gates='all' speaks of ReLU networks and this one is {architecture.name}; pass "
+            f"gates='all' speaks of networks that grow and this one is {architecture.name}; pass "
             "gates='own' or 'enumerate'"
         )
     problem = open_problem_of(architecture, *data, **words).at(alpha)

@@ -63,6 +63,11 @@ class Certificate:
     """Largest relative cone violation of the convex point."""
     resolution: float = 0.0
     """Objectives that differ by less are equal up to rounding."""
+    directions: int | None = None
+    """How many leading directions of the data the networks in scope see; None: all of the data."""
+    whole: float | None = None
+    """With `directions`: no network in scope that sees all of the data has a smaller objective;
+    None where that is not proved."""
 
     @property
     def gap(self) -> float:
@@ -91,13 +96,16 @@ class Certificate:
 
     def rows(self) -> list[tuple[str, str]]:
         """Return (name, value) pairs for tables."""
+        whole = "no lower bound" if self.whole is None else f"lower bound {self.whole:.10g}"
+        seen = f", that see the data's leading directions alone, {self.directions} of them"
         return [
             ("objective", f"{self.upper:.10g}"),
             ("lower bound", f"{self.lower:.10g}"),
             ("relative gap", f"{self.relative_gap:.2e}"),
-            ("scope", self.scope.value),
+            ("scope", self.scope.value + (seen if self.directions else "")),
             ("exactness", self.exactness.value),
             ("proved by", self.bound),
+            *([("all the data", whole)] if self.directions else []),
         ]
 
     def _repr_html_(self) -> str:
@@ -207,6 +215,8 @@ class Evidence(NamedTuple):
     """The stored dual vector, (n, c)."""
     prove: Callable[[Array], float] | None = None
     """What lower bound on all networks a dual vector proves; None: on the program's own gates."""
+    widen: Callable[[float], float] | None = None
+    """The bound on networks that see all of the data, from that on those which see a part."""
     objections: tuple[str, ...] = ()
     """What already speaks against the claim: other data, gates that are not all patterns."""
 
@@ -245,6 +255,11 @@ def check(evidence: Evidence) -> Verification:
         faults.append(f"the dual vector proves {found.lower:.10g}, not {claim.lower:.10g}")
     if not found.gap <= claim.gap * (1 + 1e-6) + slack:
         faults.append(f"the proved gap is {found.gap:.3g}, the claimed one {claim.gap:.3g}")
+    if claim.whole is not None:
+        whole = -np.inf if evidence.widen is None else evidence.widen(found.lower)
+        found = replace(found, whole=whole)
+        if not whole >= claim.whole - slack:
+            faults.append(f"all of the data give {whole:.10g}, not {claim.whole:.10g}")
     if not found.relative_gap < float("inf"):
         faults.append(f"no optimum lies between {found.lower:.10g} and {found.upper:.10g}")
     reason = "; ".join(faults) or "both bounds were recomputed and prove the stated gap"

@@ -3,7 +3,7 @@
 import time
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any, ClassVar, NamedTuple
 
@@ -19,45 +19,18 @@ from cvxnn.architectures import Architecture, by_rows
 from cvxnn.arrays import Array, like, to_numpy
 from cvxnn.certificate import Scope
 from cvxnn.encoding import ColumnEncoder, holds_text
-from cvxnn.errors import CertificateWarning, UnsupportedError
+from cvxnn.errors import CertificateWarning
 from cvxnn.functions import SampleLoss
 from cvxnn.linalg import threads
 from cvxnn.path import alpha_max
-from cvxnn.reading import by_blocks, validated
+from cvxnn.reading import by_blocks, on_device, report_progress, validated
 from cvxnn.samples import Samples, distinct_samples, fingerprint, positive_weights
 from cvxnn.selection import Fold, Measure, Search, Table, content_folds, cross_validate, folds_of
 from cvxnn.solve import Progress, Solver, Status
 from cvxnn.streamed import dense_bytes, held, stays
+from cvxnn.truncation import inward, leading_directions, on_all_columns, outward, seen_of
 
 Floats = NDArray[np.float64]
-
-
-def report_progress(event: Progress) -> None:
-    """Print one line: iteration, seconds, objective, lower bound, relative gap."""
-    now = event.certificate
-    print(
-        f"{event.iteration:>7} it {event.seconds:>8.2f} s   objective {now.upper:.6g}   "
-        f"lower bound {now.lower:.6g}   relative gap {now.relative_gap:.1e}"
-    )
-
-
-def on_device(x: Array, name: str | None) -> Array:
-    """Return `x` as it is, or as a torch tensor on the device of that name."""
-    if name is None:
-        return x
-    try:
-        import torch
-    except ImportError as error:
-        raise UnsupportedError(
-            f"device={name!r} needs torch, which is not installed; install cvxnn[torch]"
-        ) from error
-    try:
-        return torch.asarray(x, device=name)
-    except (RuntimeError, AssertionError) as error:  # no such device, or none of its kind
-        reason = str(error).splitlines()[0]
-        raise UnsupportedError(
-            f"device={name!r} is not at hand ({reason}); pass device=None or 'cpu'"
-        ) from error
 
 
 _FLOATS = [np.float64, np.float32]
@@ -118,6 +91,7 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     tol: float
     fit_intercept: bool
     skip: Any
+    rank: Any
     max_iter: int
     max_time: Any
     proof_time: Any
@@ -157,25 +131,40 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         samples = distinct_samples(X, target, weights)
         self.fingerprint_ = fingerprint(X, target, weights)
-        rows = Rows(X, target, weights, labels, samples, begin)
+        self.directions_ = self._directions(X, samples)
+        seen = X if self.directions_ is None else seen_of(X, self.directions_)
+        rows = Rows(seen, target, weights, labels, samples, begin)
         choice = self._chosen(architecture, rows, seed)
         self.alpha_max_, self.alpha_, self.skip_ = choice.largest, choice.alpha, choice.skip
         if choice.table is not None:
             self._keep(choice.table)
         problem = choice.problem.at(self.alpha_)
         trained = self._trained(problem, choice, begin)
+        generators = problem.gates.generators if trained.proof is None else None
+        if (directions := self.directions_) is not None:
+            generators = None if generators is None else outward(generators, directions)
+            data = X[samples.index], samples.weights
+            network, claim = on_all_columns(
+                problem, trained.network, trained.certificate, *data, directions
+            )
+            trained = replace(trained, network=network, certificate=claim)
         self.architecture_ = architecture
         self.network_ = architecture.network(
             {name: to_numpy(value) for name, value in trained.network.parameters().items()}
         )
         self.certificate_, self.solution_ = trained.certificate, trained.solution
         self.estimated_gap_ = trained.estimate
-        grown = trained.proof is not None
-        self.generators_ = self.network_.rules if grown else problem.gates.generators
+        self.generators_ = self.network_.rules if generators is None else generators
         self.dual_, self.proof_ = samples.spread(to_numpy(trained.dual)), trained.proof
         self.n_iter_ = max(1, trained.solution.iterations)
         self._n_features_out = self.network_.n_neurons
         self._report()
+
+    def _directions(self, X: Any, samples: Samples) -> Floats | None:
+        """Return the leading directions (d, rank) of the samples, None where all are seen."""
+        if self.rank is None:
+            return None
+        return leading_directions(X[samples.index], samples.weights, self.rank)
 
     def _trained(self, problem: Any, choice: "Choice", begin: float) -> training.Trained:
         """Return the network of the strength chosen, by training or from the folds' networks."""
@@ -281,10 +270,18 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     def _gates(self, architecture: Architecture, X: Array, seed: int) -> Any:
         sampled = isinstance(self.gates, str) and self.gates != "enumerate"
         if self.warm_start and sampled and hasattr(self, "generators_"):
-            gates = architecture.source.given(architecture.features(X), self.generators_)
+            last = self._inward(self.generators_)
+            gates = architecture.source.given(architecture.features(X), last)
             return gates, Scope.GIVEN_GATES  # all patterns of other data are not all of these
         rng = np.random.default_rng(seed)
-        return training.gates_of(architecture, X, self.gates, self.n_gates, rng)
+        given = self.gates if isinstance(self.gates, str) else self._inward(self.gates)
+        return training.gates_of(architecture, X, given, self.n_gates, rng)
+
+    def _inward(self, generators: Array) -> Array:
+        """Return generators on all columns as those on the directions that are seen."""
+        if self.directions_ is None:
+            return generators
+        return inward(np.atleast_2d(np.asarray(generators)), self.directions_)
 
     def _warm(self, problem: Any) -> Any:
         if not (self.warm_start and hasattr(self, "solution_")):

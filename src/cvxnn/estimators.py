@@ -61,6 +61,10 @@ class ConvexRegressor(RegressorMixin, ConvexNetworkBase):
     skip : bool or "auto", default=False
         Add an unpenalised linear skip connection. "auto", with alpha="auto", validates without and
         with one and takes the less loss, without of equals.
+    rank : int or None, default=None
+        Train on the first `rank` right singular vectors of X alone: fewer columns and patterns.
+        The network acts on all columns; its neurons, and a skip connection, lie in their span.
+        Columns are not centred: standardise first. At most the rank of X.
     max_iter : int, default=20000
         Iterations of the solver.
     max_time : float or None, default=None
@@ -83,7 +87,8 @@ class ConvexRegressor(RegressorMixin, ConvexNetworkBase):
     network_ : Network
         Callable on (n, d); has `weights_in`, `weights_out`, `intercept`, `skip`, `n_neurons`.
     certificate_ : Certificate
-        Bounds on the objective, with their scope.
+        Bounds on the objective, with their scope. With `rank` they are about networks that see
+        the leading directions alone, and `certificate_.whole` is a lower bound on the others too.
     solution_ : Solution
         Status, iterations, trace, the solver and the reason for it.
     alpha_, alpha_max_ : float
@@ -97,6 +102,8 @@ class ConvexRegressor(RegressorMixin, ConvexNetworkBase):
     estimated_gap_ : float or None
         For grown networks the relative gap to the best of all, if a wide search for better neurons
         missed none. An estimate: only `certificate_` is proved.
+    directions_ : array (d, rank) or None
+        The singular vectors that the network sees; None: all columns.
     encoder_ : ColumnEncoder or None
         What turned a frame with text or categories into numbers; None where all were numbers.
     n_iter_, n_features_in_, feature_names_in_
@@ -140,6 +147,7 @@ class ConvexRegressor(RegressorMixin, ConvexNetworkBase):
         tol: float = 1e-4,
         fit_intercept: bool = True,
         skip: bool | str = False,
+        rank: int | None = None,
         max_iter: int = 20_000,
         max_time: float | None = None,
         proof_time: float = 1.0,
@@ -158,6 +166,7 @@ class ConvexRegressor(RegressorMixin, ConvexNetworkBase):
         self.tol = tol
         self.fit_intercept = fit_intercept
         self.skip = skip
+        self.rank = rank
         self.max_iter = max_iter
         self.max_time = max_time
         self.proof_time = proof_time
@@ -223,8 +232,8 @@ class ConvexClassifier(ClassifierMixin, ConvexNetworkBase):
         these are summed over one-vs-rest outputs when there are more than two classes.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes, multiplied into the sample weights.
-    architecture, alpha, gates, n_gates, solver, tol, fit_intercept, skip, max_iter, max_time, \
-    proof_time, device, warm_start, random_state, callbacks, verbose
+    architecture, alpha, gates, n_gates, solver, tol, fit_intercept, skip, rank, max_iter, \
+    max_time, proof_time, device, warm_start, random_state, callbacks, verbose
         As in `ConvexRegressor`.
 
     Attributes
@@ -232,7 +241,7 @@ class ConvexClassifier(ClassifierMixin, ConvexNetworkBase):
     classes_ : array (k,)
         The class labels, sorted.
     network_, certificate_, solution_, alpha_, alpha_max_, skip_, dual_, generators_, encoder_,
-    n_iter_, estimated_gap_
+    n_iter_, estimated_gap_, directions_
         As in `ConvexRegressor`.
 
     Raises
@@ -266,6 +275,7 @@ class ConvexClassifier(ClassifierMixin, ConvexNetworkBase):
         tol: float = 1e-4,
         fit_intercept: bool = True,
         skip: bool | str = False,
+        rank: int | None = None,
         max_iter: int = 20_000,
         max_time: float | None = None,
         proof_time: float = 1.0,
@@ -285,6 +295,7 @@ class ConvexClassifier(ClassifierMixin, ConvexNetworkBase):
         self.tol = tol
         self.fit_intercept = fit_intercept
         self.skip = skip
+        self.rank = rank
         self.max_iter = max_iter
         self.max_time = max_time
         self.proof_time = proof_time

@@ -80,8 +80,8 @@ class ConvexRegressorCV(_Validated, ConvexRegressor):
         no objective of its own: its certificate says what is proved of it, with a wide gap.
     n_jobs : int or None, default=None
         Folds at a time, each in its own process and on one thread; the result is the same.
-    architecture, loss, gates, n_gates, solver, tol, fit_intercept, skip, max_iter, max_time, \
-    proof_time, device, warm_start, random_state, callbacks, verbose
+    architecture, loss, gates, n_gates, solver, tol, fit_intercept, skip, rank, max_iter, \
+    max_time, proof_time, device, warm_start, random_state, callbacks, verbose
         As in `ConvexRegressor`. When `max_time` is short, or on an interrupt, the best of the
         strengths that all folds finished is taken, with a warning.
 
@@ -130,6 +130,7 @@ class ConvexRegressorCV(_Validated, ConvexRegressor):
         tol: float = 1e-4,
         fit_intercept: bool = True,
         skip: bool | str = False,
+        rank: int | None = None,
         max_iter: int = 20_000,
         max_time: float | None = None,
         proof_time: float = 1.0,
@@ -154,6 +155,7 @@ class ConvexRegressorCV(_Validated, ConvexRegressor):
         self.tol = tol
         self.fit_intercept = fit_intercept
         self.skip = skip
+        self.rank = rank
         self.max_iter = max_iter
         self.max_time = max_time
         self.proof_time = proof_time
@@ -177,8 +179,8 @@ class ConvexClassifierCV(_Validated, ConvexClassifier):
         What is compared on the samples that were left out; equal accuracies go to the larger alpha.
     alphas, ratio, cv, rule, refit, n_jobs
         As in `ConvexRegressorCV`; folds are stratified.
-    architecture, loss, class_weight, gates, n_gates, solver, tol, fit_intercept, skip, max_iter, \
-    max_time, proof_time, device, warm_start, random_state, callbacks, verbose
+    architecture, loss, class_weight, gates, n_gates, solver, tol, fit_intercept, skip, rank, \
+    max_iter, max_time, proof_time, device, warm_start, random_state, callbacks, verbose
         As in `ConvexClassifier`.
 
     Attributes
@@ -221,6 +223,7 @@ class ConvexClassifierCV(_Validated, ConvexClassifier):
         tol: float = 1e-4,
         fit_intercept: bool = True,
         skip: bool | str = False,
+        rank: int | None = None,
         max_iter: int = 20_000,
         max_time: float | None = None,
         proof_time: float = 1.0,
@@ -246,6 +249,7 @@ class ConvexClassifierCV(_Validated, ConvexClassifier):
         self.tol = tol
         self.fit_intercept = fit_intercept
         self.skip = skip
+        self.rank = rank
         self.max_iter = max_iter
         self.max_time = max_time
         self.proof_time = proof_time

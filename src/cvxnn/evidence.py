@@ -6,13 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxnn import training
-from cvxnn.architectures import assemble, free_columns
+from cvxnn.architectures import assemble, free_columns, objective
 from cvxnn.certificate import Evidence, Scope
 from cvxnn.functions import mean_loss
 from cvxnn.linalg import threads
 from cvxnn.reading import by_blocks
 from cvxnn.samples import distinct_samples, fingerprint, positive_weights
 from cvxnn.streamed import held
+from cvxnn.truncation import orthonormal, seen_of, whole_of
 
 Floats = NDArray[np.float64]
 
@@ -22,48 +23,80 @@ def evidence_of(model: Any, X: Any, target: Floats, weights: Any) -> Evidence:
     weights, keep = positive_weights(weights, X.shape[0])
     X = held(X, by_blocks(model, model.architecture_))
     objections: list[str] = []
+    directions = model.directions_
     if fingerprint(X, target, weights) != model.fingerprint_:
         objections.append("these are not the data that the model was trained on")
     dual = model.dual_ if model.dual_.shape == target.shape else np.zeros(target.shape)
     gather = _on_given_gates if model.proof_ is None else _over_all
-    return gather(model, X[keep], target[keep], weights[keep], dual[keep], objections)
+    X, target, weights, dual = X[keep], target[keep], weights[keep], dual[keep]
+    if directions is None:
+        return gather(model, X, X, target, weights, dual, objections)
+    if not orthonormal(directions):
+        objections.append("the directions that the network sees are not orthonormal")
+    found = gather(model, X, seen_of(X, directions), target, weights, dual, objections)
+    whole = whole_of(
+        model.architecture_,
+        found.claim,
+        X,
+        weights,
+        directions,
+        found.program.loss.loss,
+        alpha=model.alpha_,
+        outputs=target.shape[1],
+        skip=model.skip_,
+    )
+    return found._replace(widen=None if whole is None else whole.lower)
 
 
 def _on_given_gates(
-    model: Any, X: Any, target: Floats, weights: Floats, dual: Floats, objections: list[str]
+    model: Any,
+    X: Any,
+    seen: Any,
+    target: Floats,
+    weights: Floats,
+    dual: Floats,
+    objections: list[str],
 ) -> Evidence:
+    """Return the evidence of samples (n, d), of which networks in scope have `seen` (n, k)."""
     architecture = model.architecture_
-    features = architecture.features(X)
-    gates = architecture.source.given(features, model.generators_)
+    features = architecture.features(seen)
+    gates = architecture.source.given(features, model._inward(model.generators_))
     whole = model.certificate_.scope is Scope.ALL_NETWORKS
     if whole and not training.complete(architecture, gates, features):
         objections.append("the gates are not all activation patterns of the data")
     problem = assemble(
         architecture,
-        X,
+        seen,
         gates,
         mean_loss(model._loss(target.shape[1]), target, weights),
         model.alpha_,
-        free=free_columns(X, intercept=model.fit_intercept, skip=model.skip_),
+        free=free_columns(seen, intercept=model.fit_intercept, skip=model.skip_),
         outputs=target.shape[1],
         scope=model.certificate_.scope,
     )
     return Evidence(
         claim=model.certificate_,
         program=problem.program,
-        objective=problem.objective(model.network_),
+        objective=objective(model.network_, X, problem.program.loss, model.alpha_),
         dual=dual,
         objections=tuple(objections),
     )
 
 
 def _over_all(
-    model: Any, X: Any, target: Floats, weights: Floats, dual: Floats, objections: list[str]
+    model: Any,
+    X: Any,
+    seen: Any,
+    target: Floats,
+    weights: Floats,
+    dual: Floats,
+    objections: list[str],
 ) -> Evidence:
+    """Return what `_on_given_gates` does for a claim over all networks."""
     samples = distinct_samples(X, target, weights)
     problem = training.open_problem_of(
         model.architecture_,
-        X[samples.index],
+        seen[samples.index],
         target[samples.index],
         samples.weights,
         model._loss(target.shape[1]),
@@ -78,7 +111,7 @@ def _over_all(
     return Evidence(
         claim=model.certificate_,
         program=problem.program,
-        objective=problem.objective(model.network_),
+        objective=objective(model.network_, X[samples.index], problem.program.loss, model.alpha_),
         dual=dual,
         prove=prove,
         objections=tuple(objections),

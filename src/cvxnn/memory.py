@@ -6,11 +6,14 @@ from pathlib import Path
 from cvxnn.architectures.base import Sizes
 from cvxnn.errors import MemoryBudgetError
 from cvxnn.everywhere.neurons import MOST_CURVED, MOST_PAIRED
+from cvxnn.everywhere.splines import MOST_KINKS
 from cvxnn.solve import Solver
 from cvxnn.streamed import CELLS, LARGE, MOST_CELLS
 
 _BASE = 72 * 2**20
 """Bytes of temporaries that do not grow with the data: product blocks, BLAS buffers."""
+_SMALL = 8 * 2**20
+"""The same where no products are made in blocks."""
 
 
 def available() -> int:
@@ -51,7 +54,7 @@ def predict(
         cells = 4 * block + 16 * n * outputs
         return _BASE + masks + points + 8 * cells
     large = sizes.rows == 0 and n * p * itemsize >= LARGE
-    lift = LARGE if large else sizes.lift * itemsize
+    lift = LARGE if large else sizes.lift * itemsize + 8 * sizes.wide
     data = 3 * n * d * itemsize
     return _BASE + data + masks + lift + points + 8 * solver.workspace(n, d, p)
 
@@ -71,12 +74,26 @@ def of_growth(n: int, d: int) -> int:
     return _BASE + 8 * (4 * n * d + 8 * n * neurons + 3 * curved) + 4 * single
 
 
-def require(needed: int, at_hand: int | None = None) -> None:
+def of_splines(n: int) -> int:
+    """Return the bytes that a spline of `n` samples holds: its hinges, while kinks are refined."""
+    return _SMALL + 3 * 8 * n * min(MOST_KINKS, n)
+
+
+def of_quantised(n: int, d: int) -> int:
+    """Return the bytes that the relaxation of quantised networks holds.
+
+    The factor of the interior point's systems, which the forms' moments make dense: numbers and
+    places in `n` samples and four triangles of order `d`, the bias counted.
+    """
+    side = n + 2 * d * (d + 1)
+    return _SMALL + 14 * side**2
+
+
+_WAYS_OUT = "use fewer gates (n_gates), pass float32 data, or fit on fewer samples"
+
+
+def require(needed: int, at_hand: int | None = None, ways_out: str = _WAYS_OUT) -> None:
     """Raise MemoryBudgetError when `needed` bytes exceed what is available."""
     there = available() if at_hand is None else at_hand
     if needed > there:
-        raise MemoryBudgetError(
-            needed,
-            there,
-            "use fewer gates (n_gates), pass float32 data, or fit on fewer samples",
-        )
+        raise MemoryBudgetError(needed, there, ways_out)

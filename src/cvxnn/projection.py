@@ -13,7 +13,7 @@ from cvxnn.program import Constraint, Program
 Floats = NDArray[np.float64]
 Faces = NDArray[np.int64]
 
-_CLOSE = 1e-12
+CLOSE = 1e-12
 """How far behind a face, relative to its length, a projected point may be left by rounding."""
 _TINY = 1e-30
 """A step so short that a prox is the projection onto the domain."""
@@ -53,7 +53,7 @@ def nearest(rows: Floats, g: Floats, faces: Faces) -> tuple[Floats, Faces]:
         point = g + weights @ rows[faces]
         slack = rows @ point
         worst = int(slack.argmin()) if len(slack) else 0
-        if not len(slack) or slack[worst] >= -_CLOSE * size:
+        if not len(slack) or slack[worst] >= -CLOSE * size:
             return point, faces
         if worst in faces:  # rounding: the face is there, and the point is still behind it
             break

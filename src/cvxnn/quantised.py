@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from cvxnn import memory
 from cvxnn.architectures import free_columns
 from cvxnn.architectures.base import with_bias
 from cvxnn.arrays import Array, like, to_numpy
@@ -131,7 +132,7 @@ def fit_quantised(
     (the arcsine law), then outward weights by a Lasso on them. The certificate says RELAXATION.
 
     Raises ValueError for data that are not finite or of the wrong shape and for options out of
-    range, UnsupportedError beyond 80 features.
+    range, UnsupportedError beyond 80 features, MemoryBudgetError where it would not fit.
 
     >>> X = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [1.0, -1.0]])
     >>> words = {"bias": False, "fit_intercept": False, "random_state": 0}
@@ -142,6 +143,7 @@ def fit_quantised(
     rows, target, weights = _checked(X, y, sample_weight)
     features = with_bias(rows, bias)
     _check_options(alpha, n_neurons, features.shape[1])
+    memory.require(memory.of_quantised(*features.shape), ways_out="fit on fewer samples or columns")
     sample_loss: SampleLoss = named("loss", loss, LOSSES, LOSSES)
     mean = mean_loss(sample_loss, target, weights)
     free = free_columns(rows, intercept=fit_intercept, skip=False)

@@ -1,4 +1,4 @@
-"""How estimators take in data: checked, and by row blocks where that will do."""
+"""How estimators take in data: checked, by row blocks where that will do; and tell of progress."""
 
 from typing import Any
 
@@ -6,6 +6,9 @@ import numpy as np
 from sklearn.utils.validation import validate_data
 
 from cvxnn.architectures import Architecture
+from cvxnn.arrays import Array
+from cvxnn.errors import UnsupportedError
+from cvxnn.solve import Progress
 from cvxnn.streamed import mapped, require_finite
 
 
@@ -25,8 +28,37 @@ def validated(estimator: Any, X: Any, y: Any = "no_validation", **words: Any) ->
 def by_blocks(model: Any, architecture: Architecture) -> bool:
     """Tell whether an estimator's work reads X by row blocks alone.
 
-    Cones, enumeration, the columns of a linear skip and other devices need X whole.
+    Cones, enumeration, the columns of a linear skip, singular vectors and other devices need X
+    whole.
     """
     enumerated = isinstance(model.gates, str) and model.gates == "enumerate"
-    whole = bool(model.skip) or enumerated or model.device is not None
+    whole = bool(model.skip) or enumerated or model.rank is not None or model.device is not None
     return architecture.streams and not whole
+
+
+def report_progress(event: Progress) -> None:
+    """Print one line: iteration, seconds, objective, lower bound, relative gap."""
+    now = event.certificate
+    print(
+        f"{event.iteration:>7} it {event.seconds:>8.2f} s   objective {now.upper:.6g}   "
+        f"lower bound {now.lower:.6g}   relative gap {now.relative_gap:.1e}"
+    )
+
+
+def on_device(x: Array, name: str | None) -> Array:
+    """Return `x` as it is, or as a torch tensor on the device of that name."""
+    if name is None:
+        return x
+    try:
+        import torch
+    except ImportError as error:
+        raise UnsupportedError(
+            f"device={name!r} needs torch, which is not installed; install cvxnn[torch]"
+        ) from error
+    try:
+        return torch.asarray(x, device=name)
+    except (RuntimeError, AssertionError) as error:  # no such device, or none of its kind
+        reason = str(error).splitlines()[0]
+        raise UnsupportedError(
+            f"device={name!r} is not at hand ({reason}); pass device=None or 'cpu'"
+        ) from error

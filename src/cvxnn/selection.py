@@ -54,6 +54,8 @@ class Search:
     """Strengths without a better mean loss after which the paths end; 0: they never do."""
     tol: float = 1e-3
     """Relative gap of the solves inside the folds."""
+    rough: float = 1e-2
+    """The same with cones, where the last digits cost most of the time."""
     max_iter: int = 2000
     n_jobs: int | None = None
     """Folds at a time, each in its own process; None: one, in this process."""
@@ -219,11 +221,12 @@ class _Run:
         self.weights = fold.test[self.rows] / fold.test.sum()
         self.loss = problem.program.loss.loss.value
         self.solver, self.measure, self.search = solver, measure, search
+        self.tol = search.tol if train.program.constraint is None else search.rough
         self.name = name
 
     def __call__(self, alphas: Floats, behind: Sequence[Mark]) -> tuple[list[Seen], list[Mark]]:
         """Return what there is to see at some strengths, and the last two solutions."""
-        limits = {"tol": self.search.tol, "max_iter": self.search.max_iter}
+        limits = {"tol": self.tol, "max_iter": self.search.max_iter}
         seen, marks = [], list(behind)
         with threads(None):
             try:

@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from cvxnn import memory
 from cvxnn.architectures import ReLU, evaluate
 from cvxnn.certificate import Certificate, Evidence, Exactness, Scope
 from cvxnn.everywhere.splines import Places
@@ -61,6 +62,8 @@ class ConvexSpline(RegressorMixin, BaseEstimator):
     ------
     ValueError
         For more than one column, data that are not finite and options out of range.
+    MemoryBudgetError
+        When the fit would not fit into memory.
 
     Examples
     --------
@@ -84,6 +87,7 @@ class ConvexSpline(RegressorMixin, BaseEstimator):
                 raise ValueError(f"{name} is {value!r}; expected a positive number")
         X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
         x, y = self._column(X), np.asarray(y, dtype=np.float64)
+        memory.require(memory.of_splines(len(x)), ways_out="fit on fewer samples")
         given, kept = positive_weights(sample_weight, len(x))
         loss = mean_loss(Squared(), y[kept, None], given[kept])
         data = Places.of(x[kept], loss, float(self.alpha), bool(self.skip))

@@ -84,10 +84,7 @@ def require_network(network: Any) -> ReLUNetwork:
     arrays = {name: to_numpy(value).astype(float) for name, value in network.parameters().items()}
     d, width = arrays["skip"].shape[0], arrays["weights_in"].shape[1]
     if width not in (d, d + 1):
-        raise ValueError(
-            f"weights_in has {width} columns and skip {d} rows; expected {d} columns, or {d + 1} "
-            "with the hidden bias last"
-        )
+        raise ValueError(f"weights_in has {width} columns; expected {d}, or {d + 1} with the bias")
     if len(arrays["weights_in"]) != len(arrays["weights_out"]):
         raise ValueError(
             f"weights_in has {len(arrays['weights_in'])} rows and weights_out "
@@ -221,6 +218,8 @@ def support_of_model(
 ) -> Support:
     """Return the support of a fitted estimator's problem on the data that it was trained on."""
     network = require_network(model.network_)
+    if model.directions_ is not None:
+        raise UnsupportedError("this is for all columns, not for a rank; fit without rank")
     evidence = model.evidence(X, y, sample_weight)
     if evidence.objections:
         raise ValueError(f"{'; '.join(evidence.objections)}; pass the data of fit")

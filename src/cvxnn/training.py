@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,12 @@ from cvxnn import memory
 from cvxnn.architectures import (
     BY_NAME,
     Architecture,
+    Growing,
     Network,
     Problem,
     assemble,
     free_columns,
+    growing,
 )
 from cvxnn.arrays import Array, like, namespace, to_numpy
 from cvxnn.certificate import Certificate, Scope
@@ -157,7 +159,7 @@ def problem_of(
 
 
 def open_problem_of(
-    architecture: Architecture,
+    architecture: Growing,
     X: Array,
     target: Array,
     weights: NDArray[np.float64],
@@ -215,13 +217,13 @@ def chosen(
     if not (isinstance(gates, str) and gates == "auto"):
         return gates
     own = isinstance(solver, str) and solver == "auto"
-    can = own and architecture.grows and math.isfinite(loss.smoothness)
+    can = own and growing(architecture) and math.isfinite(loss.smoothness)
     return "grow" if can else "sample"
 
 
-def grows(architecture: Architecture, gates: str | Array) -> bool:
+def grows(architecture: Architecture, gates: str | Array) -> TypeGuard[Growing]:
     """Tell whether training is over all networks, not over given gates."""
-    return isinstance(gates, str) and gates == "grow" and architecture.grows
+    return isinstance(gates, str) and gates == "grow" and growing(architecture)
 
 
 def grower(choice: str | Solver, seed: int, tol: float) -> Solver:
@@ -318,7 +320,7 @@ def average(
 ) -> Trained:
     """Return the mean of networks as one network, and what its own dual point proves of it."""
     begin = time.perf_counter()
-    if isinstance(problem, Problem) and problem.architecture.grows:
+    if isinstance(problem, Problem) and growing(problem.architecture):
         # a neuron's pattern on all samples need not be among the gates: compared with all networks
         loss, interior = problem.program.loss, problem.program.interior
         every = open_problem(problem.architecture, problem.X, loss, problem.free)
@@ -362,8 +364,11 @@ def require_memory(
     """
     n, d = X.shape[0], architecture.features(X[:1]).shape[1]
     dense = 0 if stays(X, not whole) else dense_bytes(X)
+    none = without_gates(architecture)
+    p = 1 if none else p
     sizes = architecture.sizes(n, d, p, outputs)
     smooth = _for_smooth(n * d * p * outputs)[0] if math.isfinite(loss.smoothness) else ADMM()
+    smooth = FISTA() if none else smooth  # a symmetric matrix or two: no blocks to choose from
     auto = WorkingSet() if sizes.rows else smooth
     chosen = auto if solver == "auto" else named("solver", solver, SOLVERS, ["auto", *SOLVERS])
     words = {"n": n, "d": d, "p": p, "itemsize": X.dtype.itemsize}

@@ -173,7 +173,7 @@ def test_a_network_of_scikit_learn_is_measured_and_polished() -> None:
 def test_certify_refuses_what_it_cannot_say() -> None:
     X, y = data(20, 2)
     gated = ConvexRegressor("gated", alpha=0.1, n_gates=5, random_state=0).fit(X, y).network_
-    with pytest.raises(UnsupportedError, match="gates='all' speaks of ReLU networks"):
+    with pytest.raises(UnsupportedError, match="gates='all' speaks of networks that grow"):
         certify_network(gated, X, y, alpha=0.1, gates="all")
     dead = ConvexRegressor(gates="grow", alpha=1e3, random_state=0)
     with pytest.warns(UserWarning, match="no neurons"):

@@ -2,16 +2,18 @@
 
 from cvxnn.architectures.base import (
     Architecture,
-    Free,
+    Growing,
     Network,
     Problem,
     assemble,
     by_rows,
     evaluate,
-    free_columns,
+    growing,
+    objective,
 )
 from cvxnn.architectures.batchnorm import BatchNorm, BatchNormNetwork
 from cvxnn.architectures.batchnorm_after import BatchNormAfter, BatchNormAfterNetwork
+from cvxnn.architectures.free import Free, free_columns
 from cvxnn.architectures.gated import GatedNetwork, GatedReLU
 from cvxnn.architectures.polynomial import Polynomial, PolynomialNetwork
 from cvxnn.architectures.relu import ReLU, ReLUNetwork
@@ -42,6 +44,7 @@ __all__ = [
     "Free",
     "GatedNetwork",
     "GatedReLU",
+    "Growing",
     "Network",
     "Polynomial",
     "PolynomialNetwork",
@@ -54,4 +57,6 @@ __all__ = [
     "by_rows",
     "evaluate",
     "free_columns",
+    "growing",
+    "objective",
 ]

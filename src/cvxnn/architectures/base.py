@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeGuard
 
 import numpy as np
 
-from cvxnn.arrays import Array, device, double, is_sparse, like, namespace, norm, to_numpy
+from cvxnn.architectures.free import Free, free_columns
+from cvxnn.arrays import Array, device, double, is_sparse, like, namespace, to_numpy
 from cvxnn.certificate import (
     Certificate,
     Exactness,
@@ -18,11 +19,10 @@ from cvxnn.certificate import (
 )
 from cvxnn.functions import Mean, Penalty, mean_loss
 from cvxnn.gates import Gates, Source
-from cvxnn.linalg import orthonormal_columns
 from cvxnn.maps import Gated, GatedStream, Lift, row_blocks
 from cvxnn.program import Constraint, Iterate, Program
 from cvxnn.projection import polar_bound
-from cvxnn.streamed import LARGE, Streamed, frobenius, pick, row_width, with_ones
+from cvxnn.streamed import LARGE, Streamed, pick, row_width, with_ones
 
 
 class Network(Protocol):
@@ -82,6 +82,8 @@ class Sizes(NamedTuple):
     """In one primal point."""
     rows: int
     """In one point of its cones."""
+    wide: int = 0
+    """In its maps too, but in float64 whatever the data are in."""
 
 
 AXES: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -117,6 +119,10 @@ class Architecture(Protocol):
     @property
     def streams(self) -> bool:
         """Whether row blocks of the data will do for training on given gates."""
+
+    @property
+    def steady(self) -> bool:
+        """Whether a neuron's output moves no faster than x'u, and its size is |u|."""
 
     @property
     def axes(self) -> Mapping[str, tuple[str, ...]]:
@@ -161,49 +167,19 @@ class Architecture(Protocol):
         """Return how many numbers its maps and points hold; `d` counts the bias."""
 
 
-@dataclass(frozen=True, eq=False)
-class Free:
-    """Unpenalised columns F = [X, 1] T, orthogonal and of equal norm, in the scale of the data."""
+class Growing(Architecture, Protocol):
+    """An architecture that `grows`: on data made of its features its neurons are ReLU neurons."""
 
-    columns: Array
-    """F, (n, q)."""
-    transform: Array
-    """T, (d + 1, q); the last row belongs to the intercept."""
-    intercept: bool
-    skip: bool
+    def plain(self, features: Array) -> Array:
+        """Return data X' (n, D) on which every neuron is max(0, X'u), of length |u|."""
 
-    def weights(self, coefficients: Array) -> tuple[Array, Array]:
-        """Return the skip (d, c) and the intercept (c,) of coefficients (q, c)."""
-        weights = self.transform @ double(coefficients)
-        return weights[:-1, :], weights[-1, :]
-
-    def coefficients(self, prediction: Array) -> Array:
-        """Return the b (q, c) with the least |F b - prediction|."""
-        return self.columns.T @ prediction / max(norm(self.columns[:, :1]) ** 2, 1e-300)
+    def grown(self, parameters: dict[str, Array], features: Array) -> Network:
+        """Return the network of a ReLU network's parameters on X'; `features` are in training."""
 
 
-def free_columns(X: Array, *, intercept: bool, skip: bool) -> Free:
-    """Return the unpenalised columns of an output intercept and a linear skip connection.
-
-    A skip is for data in memory: its columns are dense, and `Streamed` data raise ValueError.
-    """
-    xp = namespace(X)
-    if skip and isinstance(X, Streamed):
-        raise ValueError("skip=True makes dense float64 columns of X; pass X as an array in memory")
-    n, d = X.shape
-    wide = double(X) if skip else xp.zeros((n, 0), dtype=xp.float64, device=device(X))
-    ones = xp.ones((n, int(intercept)), dtype=xp.float64, device=device(X))
-    raw = xp.concat([wide, ones], axis=1)
-    if raw.shape[1] == 0:
-        none = xp.zeros((d + 1, 0), dtype=xp.float64, device=device(X))
-        return Free(xp.zeros((n, 0), dtype=xp.float64, device=device(X)), none, intercept, skip)
-    columns, transform = orthonormal_columns(raw)
-    scale = frobenius(X) / d**0.5 or 1.0
-    kind = {"dtype": xp.float64, "device": device(X)}
-    above = transform[:d, :] if skip else xp.zeros((d, transform.shape[1]), **kind)
-    below = transform[-1:, :] if intercept else xp.zeros((1, transform.shape[1]), **kind)
-    full = xp.concat([above, below], axis=0)
-    return Free(scale * columns, scale * full, intercept, skip)
+def growing(architecture: Architecture) -> TypeGuard[Growing]:
+    """Tell whether it is trained over all networks by adding neurons, where the loss is smooth."""
+    return architecture.grows
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -281,8 +257,7 @@ class Problem:
 
     def objective(self, network: Network) -> float:
         """Return mean loss + alpha * weight decay of a network, in float64 on these data."""
-        outputs = evaluate(network, self.X)
-        return self.program.loss.value(outputs) + self.alpha * network.weight_decay()
+        return objective(network, self.X, self.program.loss, self.alpha)
 
     def settle(
         self,
@@ -313,6 +288,11 @@ class Problem:
             bound=bound,
             resolution=resolution(self.program),
         )
+
+
+def objective(network: Network, X: Array, loss: Mean, alpha: float) -> float:
+    """Return mean loss + alpha * weight decay of a network, in float64."""
+    return loss.value(evaluate(network, X)) + alpha * network.weight_decay()
 
 
 def evaluate(network: Network, X: Array) -> Array:

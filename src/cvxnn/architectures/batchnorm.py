@@ -151,8 +151,9 @@ class BatchNorm:
     bias = True  # the shifts
     exactness = Exactness.EXACT
     source = HalfSpaces()
-    grows = False
+    grows = True
     streams = False
+    steady = False
     axes = MappingProxyType(
         {
             **AXES,
@@ -175,17 +176,17 @@ class BatchNorm:
 
     def lift(self, features: Array, gates: Gates, outputs: int) -> Signed:
         """Return A (u, v) = sum_i D_i X' (u_i - v_i) on the whitened data X'."""
-        return _RELU.lift(self.whitened(features), gates, outputs)
+        return _RELU.lift(self.plain(features), gates, outputs)
 
     def constraint(self, features: Array, gates: Gates, outputs: int) -> Constraint:
         """Return the cones on which a gated neuron is a ReLU."""
-        return _RELU.constraint(self.whitened(features), gates, outputs)
+        return _RELU.constraint(self.plain(features), gates, outputs)
 
     def penalty(self, alpha: float, outputs: int) -> Penalty:
         """Return the Euclidean norm of every block and output."""
         return _RELU.penalty(alpha, outputs)
 
-    def whitened(self, features: Array) -> Array:
+    def plain(self, features: Array) -> Array:
         """Return X' = [h sqrt(n) U, k 1] in float64, (n, r + 1) from (n, d + 1)."""
         xp, white = namespace(features), _white(features)
         scale, shift = self._units(features.shape[0])
@@ -206,6 +207,11 @@ class BatchNorm:
     ) -> BatchNormNetwork:
         """Return one balanced neuron per nonzero block and output, of variance one if it varies."""
         plain = _RELU.recover(gates, blocks, intercept, skip, features)
+        return self.grown(plain.parameters(), features)
+
+    def grown(self, parameters: dict[str, Array], features: Array) -> BatchNormNetwork:
+        """Return the network whose neurons on X' have these weights, of variance one."""
+        plain, blocks = ReLUNetwork(**parameters), parameters["weights_out"]
         white, n = _white(features), features.shape[0]
         inward = to_numpy(plain.weights_in)
         gammas = np.linalg.norm(inward[:, :-1], axis=1)
@@ -224,8 +230,8 @@ class BatchNorm:
         return BatchNormNetwork(
             **{name: like(array, blocks) for name, array in made.items()},
             weights_out=plain.weights_out,
-            intercept=intercept,
-            skip=skip,
+            intercept=plain.intercept,
+            skip=plain.skip,
         )
 
     def unlift(self, network: BatchNormNetwork, gates: Gates, features: Array) -> Array:
@@ -242,7 +248,7 @@ class BatchNorm:
             intercept=network.intercept,
             skip=network.skip,
         )
-        return like(_RELU.unlift(plain, gates, self.whitened(features)), features)
+        return like(_RELU.unlift(plain, gates, self.plain(features)), features)
 
     def network(self, parameters: dict[str, Array]) -> BatchNormNetwork:
         """Return the network with these arrays."""
@@ -287,5 +293,12 @@ def _white(features: Array) -> _White:
     left, values, right = xp.linalg.svd(standard, full_matrices=False)
     largest = float(values[0]) if min(n, d) > 0 else 0.0
     rank = int(xp.sum(xp.astype(values > _RANK * largest, xp.int64))) if largest > 0 else 0
-    weights = right[:rank, :].T / values[:rank] / scales[:, None]
-    return _White(left[:, :rank], weights, mean)
+    # all machines must find one basis of the many, since trees of boxes in it are kept as proofs:
+    # the polar factor of full rank, which is smooth in the data, and else singular vectors of one
+    # sign
+    if rank == d:
+        return _White(left @ right, right.T / values @ right / scales[:, None], mean)
+    along = like(np.cos(np.arange(1.0, d + 1)), right)
+    signs = xp.where(right[:rank, :] @ along < 0, -1.0, 1.0)
+    weights = right[:rank, :].T / values[:rank] * signs / scales[:, None]
+    return _White(left[:, :rank] * signs, weights, mean)

@@ -233,6 +233,7 @@ class BatchNormAfter:
     source = Free()
     grows = False
     streams = False
+    steady = False
     axes = MappingProxyType(
         {
             **AXES,
@@ -365,7 +366,8 @@ class BatchNormAfter:
     def sizes(self, n: int, d: int, p: int, outputs: int) -> Sizes:
         """Return the numbers held: two matrices a block for lift and cones, and their rows."""
         matrices = 2 * p * n * (d + 1)
-        return Sizes(lift=2 * matrices, blocks=2 * p * (d + 1) * outputs, rows=2 * p * n * outputs)
+        blocks, rows = 2 * p * (d + 1) * outputs, 2 * p * n * outputs
+        return Sizes(lift=0, blocks=blocks, rows=rows, wide=2 * matrices)
 
 
 def _used(blocks: Floats) -> NDArray[np.bool_]:

@@ -101,6 +101,7 @@ class GatedReLU:
     source = HalfSpaces()
     grows = False
     streams = True
+    steady = True
     axes = MappingProxyType({"gates": ("neurons", "width"), **AXES})
 
     def scope(self, *, every: bool, outputs: int) -> Scope:

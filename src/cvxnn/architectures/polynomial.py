@@ -140,6 +140,7 @@ class Polynomial:
     source = NoGates()
     grows = False
     streams = False
+    steady = False
     axes = MappingProxyType({"activation": ("three",), **AXES})
 
     def __post_init__(self) -> None:

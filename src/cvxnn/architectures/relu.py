@@ -99,6 +99,7 @@ class ReLU:
     source = HalfSpaces()
     grows = True
     streams = False
+    steady = True
     axes = AXES
 
     def scope(self, *, every: bool, outputs: int) -> Scope:
@@ -110,6 +111,14 @@ class ReLU:
     def features(self, X: Array) -> Array:
         """Return the data, with a column of ones for the bias."""
         return with_bias(X, self.bias)
+
+    def plain(self, features: Array) -> Array:
+        """Return the features."""
+        return features
+
+    def grown(self, parameters: dict[str, Array], features: Array) -> ReLUNetwork:
+        """Return the network with these arrays."""
+        return self.network(parameters)
 
     def lift(self, features: Array, gates: Gates, outputs: int) -> Signed:
         """Return A (u, v) = sum_i D_i X (u_i - v_i)."""

@@ -140,6 +140,7 @@ class Threshold:
     exactness = Exactness.EXACT
     grows = False
     streams = False
+    steady = False
     axes = MappingProxyType({"amplitudes": ("neurons",), **AXES})
 
     @property

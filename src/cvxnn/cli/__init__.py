@@ -131,6 +131,7 @@ def fit(
     bias: o.Bias = True,
     intercept: o.Intercept = True,
     skip: o.Skip = o.Choice.NO,
+    rank: o.Rank = None,
 ) -> None:
     """Train a network on a table, certify it, and save it.
 
@@ -146,6 +147,7 @@ def fit(
         "tol": tol,
         "fit_intercept": intercept,
         "skip": {"no": False, "yes": True}.get(skip.value, "auto"),
+        "rank": rank,
         "max_time": max_time,
         "proof_time": proof_time,
         "max_iter": max_iter,
@@ -203,6 +205,7 @@ def path(
     bias: o.Bias = True,
     intercept: o.Intercept = True,
     skip: o.Skip = o.Choice.NO,
+    rank: o.Rank = None,
 ) -> None:
     """Train at a falling sequence of strengths: bounds, neurons and scores of each.
 
@@ -219,6 +222,7 @@ def path(
         "tol": tol,
         "fit_intercept": intercept,
         "skip": {"no": False, "yes": True}.get(skip.value, "auto"),
+        "rank": rank,
         "max_time": max_time,
         "proof_time": proof_time,
         "max_iter": max_iter,

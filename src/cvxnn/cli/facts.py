@@ -111,4 +111,6 @@ def certificate(claim: Certificate) -> Json:
         "exactness": claim.exactness.name,
         "bound": claim.bound,
         "violation": claim.violation,
+        "directions": claim.directions,
+        "whole": claim.whole,
     }

@@ -142,6 +142,16 @@ Skip = Annotated[
         help="Free linear connection: no, yes, or auto by validation.",
     ),
 ]
+Rank = Annotated[
+    int | None,
+    _of(
+        "Network",
+        "--rank",
+        metavar="K",
+        help="See the first K singular directions of the columns alone; all unless given.",
+        show_default=False,
+    ),
+]
 Standardize = Annotated[
     bool,
     _of("Switches", "--standardize/--no-standardize", metavar="", help="Scale the columns first."),

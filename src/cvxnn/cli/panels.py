@@ -108,11 +108,21 @@ def _bounds(facts: Json) -> Rows:
         ),
         *_estimate(facts["estimated_gap"]),
         ("scope", Scope[claim["scope"]].value),
+        *_seen(claim),
         ("exactness", Exactness[claim["exactness"]].value),
         ("proved by", claim["bound"]),
         ("status", Text(status.value, colour)),
         ("work", f"{facts['iterations']:,} steps of {facts['solver']}{took}"),
     ]
+
+
+def _seen(claim: Json) -> Rows:
+    if claim.get("directions") is None:
+        return []
+    whole = claim["whole"]
+    said = "not bounded" if whole is None else f"at least {whole:.10g}"
+    seen = f"{claim['directions']} leading directions of the data"
+    return [("that see", Text.assemble(seen, (f"   networks on all columns: {said}", "dim")))]
 
 
 def _estimate(gap: float | None) -> Rows:

@@ -31,6 +31,8 @@ LIGHT = 10.0
 
 Starts = tuple[tuple[Moments, Moments], ...]
 """Where searches start: for every output, for v and for -v."""
+_ROUNDING = 1e-13
+"""Share of the largest length, and of its square in products, that is rounding."""
 _FAR = 1e3
 """Multiple of a unit beyond which a bound is computed again in units of itself: less is rounded."""
 
@@ -79,6 +81,13 @@ def row_space(features: Floats) -> Space:
     """Return the features in their leading singular directions, those at rounding level dropped."""
     if not features.any():
         return Space(features[:, :0], np.zeros((0, features.shape[1])))
+    gram = features.T @ features
+    lengths = np.sqrt(np.diag(gram))
+    if np.abs(gram - np.diag(lengths**2)).max() <= _ROUNDING * lengths.max() ** 2:
+        # of equal lengths any rotation would be as good, and rounding would choose
+        order = np.argsort(-np.round(lengths / lengths.max(), 6), kind="stable")
+        order = order[lengths[order] > _ROUNDING * lengths.max()]
+        return Space(np.ascontiguousarray(features[:, order]), np.eye(len(lengths))[order])
     _, sizes, turn = np.linalg.svd(features, full_matrices=False)
     turn = turn[sizes > 1e-13 * sizes[0]]
     return Space(np.ascontiguousarray(features @ turn.T), turn)

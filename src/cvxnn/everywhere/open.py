@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxnn.architectures import Free, Network, Problem, assemble, evaluate
-from cvxnn.architectures.base import Architecture
+from cvxnn.architectures.base import Growing
 from cvxnn.arrays import Array, double, to_numpy
 from cvxnn.certificate import Certificate, Exactness, Scope, in_domain, resolution
 from cvxnn.everywhere.bound import Proof, prove, recheck
@@ -26,10 +26,14 @@ _STARTS = 1000
 
 @dataclass(frozen=True, eq=False)
 class OpenProblem:
-    """Training a ReLU network of any width; its iterates are neurons, (k, d + c) blocks."""
+    """Training a network of any width; its iterates are neurons, (k, d + c) blocks."""
 
     base: Problem
     """The problem without any gate: data, loss, free columns, alpha."""
+    architecture: Growing
+    """Of the networks."""
+    features: NDArray[np.float64]
+    """Data on which neurons are ReLU neurons, turned and in units, (n, d)."""
     turn: NDArray[np.float64] | None
     """(d, n), an orthonormal basis of the row space where there are more columns than rows."""
     unit: float
@@ -39,11 +43,6 @@ class OpenProblem:
     def X(self) -> Array:
         """The data, (n, d)."""
         return self.base.X
-
-    @property
-    def architecture(self) -> Architecture:
-        """Of the networks."""
-        return self.base.architecture
 
     @property
     def free(self) -> Free:
@@ -66,7 +65,7 @@ class OpenProblem:
 
     def subset(self, index: Array, weights: Array) -> "OpenProblem":
         """Return the problem of the samples at `index`, weighted by `weights`."""
-        return _open(self.base.subset(index, weights))
+        return _open(self.architecture, self.base.subset(index, weights))
 
     def within(self, interior: Array | None) -> "OpenProblem":
         """Return the same problem with a dual point inside the domain of its loss's conjugate."""
@@ -74,10 +73,10 @@ class OpenProblem:
 
     def working(self) -> Training:
         """Return what solvers see, in host memory and float64."""
-        loss, features = self.program.loss, _features(self.base)
+        loss = self.program.loss
         target, weights = (to_numpy(double(x)) for x in (loss.target, loss.weights))
         return Training(
-            (features if self.turn is None else features @ self.turn) / self.unit,
+            self.features,
             Mean(loss.loss, target, weights),
             to_numpy(self.free.columns),
             self.alpha / self.unit,
@@ -111,14 +110,13 @@ class OpenProblem:
         weights = training.outward(neurons.weights)
         roots = np.sqrt(np.linalg.norm(weights, axis=1))[:, None]
         skip, intercept = self.free.weights(iterate.free)
-        return self.base.architecture.network(
-            {
-                "weights_in": weights / np.where(roots > 0, roots, 1.0),
-                "weights_out": roots * neurons.outputs,
-                "intercept": intercept,
-                "skip": skip,
-            }
-        )
+        parameters = {
+            "weights_in": weights / np.where(roots > 0, roots, 1.0),
+            "weights_out": roots * neurons.outputs,
+            "intercept": intercept,
+            "skip": skip,
+        }
+        return self.architecture.grown(parameters, self.architecture.features(self.X))
 
     def settle(
         self,
@@ -198,26 +196,22 @@ class OpenProblem:
         return self.base.objective(network)
 
 
-def open_problem(architecture: Architecture, X: Array, loss: Mean, free: Free) -> OpenProblem:
+def open_problem(architecture: Growing, X: Array, loss: Mean, free: Free) -> OpenProblem:
     """Return the problem of networks of any width at alpha = 1."""
     width = architecture.features(X[:1]).shape[1]
     none = Gates(np.zeros((0, width)), np.zeros((0, X.shape[0]), dtype=np.bool_))
     outputs = loss.target.shape[1]
     scope = Scope.ALL_NETWORKS
-    return _open(
-        assemble(architecture, X, none, loss, 1.0, free=free, outputs=outputs, scope=scope)
-    )
+    base = assemble(architecture, X, none, loss, 1.0, free=free, outputs=outputs, scope=scope)
+    return _open(architecture, base)
 
 
-def _open(base: Problem) -> OpenProblem:
-    features = _features(base)
+def _open(architecture: Growing, base: Problem) -> OpenProblem:
+    features = to_numpy(double(architecture.plain(architecture.features(base.X))))
     n, d = features.shape
     turn = np.linalg.svd(features, full_matrices=False)[2].T if d > n else None
     largest = float(np.abs(features).max(initial=0.0)) or 1.0
     length = largest * float(np.linalg.norm(features / largest)) / np.sqrt(n)
-    return OpenProblem(base, turn, 2.0 ** round(np.log2(length or 1.0)))
-
-
-def _features(base: Problem) -> NDArray[np.float64]:
-    """Return what neurons see, (n, d), in host memory and float64."""
-    return to_numpy(double(base.architecture.features(base.X)))
+    unit = 2.0 ** round(np.log2(length or 1.0))
+    turned = (features if turn is None else features @ turn) / unit
+    return OpenProblem(base, architecture, turned, turn, unit)

@@ -18,7 +18,7 @@ _SHARES = (1.0, 1e-3, 1e-5, 1e-7)
 """Kinks up to a share of the largest are left out, whichever is best; 1: all of them."""
 _EQUAL = 1e-9
 """Relative difference of objectives that counts as none."""
-_MOST = 400
+MOST_KINKS = 400
 """Kinks up to which the answer is computed to the last digits."""
 
 
@@ -127,7 +127,7 @@ class Places(NamedTuple):
         largest, found = np.abs(rough.kinks).max(initial=0.0), []
         for share in _SHARES:
             (on,) = np.nonzero(np.abs(rough.kinks) > share * largest)
-            if len(on) > _MOST or len(self.knots) < 2:
+            if len(on) > MOST_KINKS or len(self.knots) < 2:
                 continue
             up = (rough.kinks[on] > 0).astype(float)
             down = 1.0 - up

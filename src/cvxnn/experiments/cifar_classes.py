@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from cvxnn.architectures import GatedReLU, Network, Problem
 from cvxnn.arrays import to_numpy
 from cvxnn.certificate import Scope
-from cvxnn.estimator import on_device
 from cvxnn.experiments.descent import Floats
 from cvxnn.experiments.figures import BLUE, GREY, ORANGE, RED, canvas, styled
 from cvxnn.experiments.loaders import Images, cifar10, data_folder, digits
@@ -22,6 +21,7 @@ from cvxnn.functions import CrossEntropy, SampleLoss, Squared
 from cvxnn.gates import gaussian
 from cvxnn.path import alpha_max
 from cvxnn.program import Iterate
+from cvxnn.reading import on_device
 from cvxnn.solve import Progress, Solution, solve
 from cvxnn.solvers import FISTA
 from cvxnn.training import problem_of

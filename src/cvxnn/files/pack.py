@@ -126,6 +126,8 @@ def _estimator(model: Any, prefix: str, arrays: Arrays) -> Json:
         held["alpha_path"] = model.alpha_path_
     if hasattr(model, "losses_"):
         held["losses"] = model.losses_
+    if model.directions_ is not None:
+        held["directions"] = model.directions_
     held |= _trees(model.proof_)
     arrays |= {prefix + name: x for name, x in held.items()}
     classifies = isinstance(model, ConvexClassifier)
@@ -141,6 +143,7 @@ def _estimator(model: Any, prefix: str, arrays: Arrays) -> Json:
         "fingerprint": model.fingerprint_,
         "certificate": {name: float(getattr(claim, name)) for name in BOUNDS}
         | {"scope": claim.scope.name, "exactness": claim.exactness.name, "bound": claim.bound},
+        "whole": claim.whole,
         "estimated_gap": model.estimated_gap_,
         "status": solution.status.name,
         "solver": solution.solver,

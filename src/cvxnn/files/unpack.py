@@ -1,5 +1,6 @@
 """From JSON and arrays back to a fitted step, everything checked against everything else."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ _SHAPES: Shapes = {
     "dual": ("samples", "outputs"),
     "alpha_path": ("strengths", "three"),
     "losses": ("strengths", "folds"),
+    "directions": ("features", "directions"),
     "mean": ("features",),
     "var": ("features",),
     "scale": ("features",),
@@ -213,7 +215,8 @@ def _restore(model: Any, step: Json, own: Arrays, architecture: Any) -> None:
     model.n_iter_ = _whole(step, "iterations")
     model.fingerprint_ = _text(step, "fingerprint")
     model._n_features_out = model.network_.n_neurons
-    model.certificate_ = _certificate(step["certificate"])
+    model.directions_ = own.get("directions")
+    model.certificate_ = _seen(_certificate(step["certificate"]), step, model.directions_)
     estimate = step["estimated_gap"]
     model.estimated_gap_ = None if estimate is None else _number(step, "estimated_gap")
     exact, claim = architecture.exactness, model.certificate_
@@ -282,6 +285,8 @@ def _labels(step: Json, own: Arrays) -> NDArray[Any]:
 
 def _params(kind: Any, params: Json, generators: NDArray[np.float64]) -> Json:
     expected = kind().get_params(deep=False)
+    if "rank" in expected:  # files of before there was one
+        params = {"rank": None} | params
     if params.keys() != expected.keys():
         raise ValueError(f"the options are {sorted(params)}; expected {sorted(expected)}")
     return {name: _param(name, value, generators) for name, value in params.items()}
@@ -315,11 +320,19 @@ def _plain(name: str, value: Any) -> Any:
 
 def _certificate(entry: Json) -> Certificate:
     return Certificate(
-        **{name: _number(entry, name) for name in BOUNDS},
+        **dict[str, Any]({name: _number(entry, name) for name in BOUNDS}),
         scope=Scope[entry["scope"]],
         exactness=Exactness[entry["exactness"]],
         bound=_text(entry, "bound"),
     )
+
+
+def _seen(claim: Certificate, step: Json, directions: NDArray[np.float64] | None) -> Certificate:
+    """Return a claim with what it says of networks that see a part of the data."""
+    if directions is None:
+        return claim
+    whole = None if step["whole"] is None else _number(step, "whole")
+    return replace(claim, directions=directions.shape[1], whole=whole)
 
 
 def _text(entry: Json, name: str) -> str:

@@ -5,19 +5,39 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cvxnn.arrays import Array, like, namespace, to_numpy
 from cvxnn.functions import ColumnNorm, GroupNorm
 from cvxnn.program import Constraint, Program
-from cvxnn.projection import Faces, inside, nearest, unit_rows
+from cvxnn.projection import CLOSE, Faces, nearest
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+_ROUNDING = 1e-9
+"""How far behind a face, relative to its length, a point may be to count as in its cone."""
 
 
 class Projector:
-    """Projections onto the cones of a few blocks, each started from the faces of its last one."""
+    """Projections onto the cones of a few blocks, each started from the faces of its last one.
+
+    Between two steps of a solver most points stay on their faces. There the projection is a linear
+    map, so all blocks are tried by it at once; those that left are projected one by one.
+    """
 
     def __init__(self, constraint: Constraint, blocks: int) -> None:
-        self._rows = [unit_rows(constraint.map.rows(block)) for block in range(blocks)]
+        rows = [to_numpy(constraint.map.rows(block)).astype(float) for block in range(blocks)]
+        shape = (blocks, *constraint.map.rows(0).shape) if blocks else (0, 0, 0)
+        every = np.array(rows).reshape(shape)
+        lengths = np.linalg.norm(every, axis=2, keepdims=True)
+        self._rows: Floats = every / np.where(lengths > 0, lengths, 1.0)
+        """(p, n, d), of unit length or zero."""
         self._faces: dict[tuple[int, int], Faces] = {}
+        self._onto: Floats = np.zeros((blocks, 0, shape[2], shape[2]))
+        """(p, c, d, d): the projection onto the last faces; NaN where there are none yet."""
+        self._weights: Floats = self._onto
+        """(p, c, d, d): what the faces must push with, in rows; zero rows beyond their number."""
 
     def __call__(self, blocks: Array, *, bound: bool = False) -> Array:
         """Return every column of every block (p, d, c), projected onto its block's cone.
@@ -26,32 +46,67 @@ class Projector:
         is what counts then, and it is never too short.
         """
         host = to_numpy(blocks).astype(float)
-        result, none = np.zeros_like(host), np.zeros(0, dtype=np.int64)
-        for block, column in zip(*np.nonzero(np.abs(host).sum(axis=1)), strict=True):
-            key = (int(block), int(column))
-            point, self._faces[key] = nearest(
-                self._rows[block], host[block, :, column], self._faces.get(key, none)
-            )
-            result[block, :, column] = point if bound else inside(self._rows[block], point)
+        self._widen(host.shape[2])
+        result = np.zeros_like(host)
+        alive = np.flatnonzero(host.any(axis=(1, 2)))
+        given = np.swapaxes(host[alive], 1, 2)  # (k, c, d)
+        points, behind, known = self._on_last_faces(alive, given)
+        for at, column in zip(*np.nonzero(~known & given.any(axis=2)), strict=True):
+            point, least = self._anew(int(alive[at]), int(column), given[at, column])
+            points[at, column], behind[at, column] = point, least
+        if not bound:
+            inside = behind <= _ROUNDING * np.linalg.norm(points, axis=2)
+            points = np.where(inside[:, :, None], points, 0.0)
+        result[alive] = np.swapaxes(points, 1, 2)
         return like(result, blocks)
+
+    def _widen(self, columns: int) -> None:
+        """Make room for so many columns a block."""
+        p, have, d, _ = self._onto.shape
+        if have < columns:
+            more = np.full((p, columns - have, d, d), np.nan)
+            self._onto = np.concatenate([self._onto, more], axis=1)
+            self._weights = np.concatenate([self._weights, more], axis=1)
+
+    def _on_last_faces(
+        self, alive: Indices, given: Floats
+    ) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+        """Return points (k, c, d), how far behind a face each is, and whether they are right."""
+        every, c = len(alive) == len(self._rows), given.shape[1]
+        parts = (self._rows, self._onto[:, :c], self._weights[:, :c])
+        rows, onto, weights = parts if every else (part[alive] for part in parts)
+        points = (onto @ given[..., None])[..., 0]
+        pushes = (weights @ given[..., None])[..., 0]
+        behind = -np.min(points @ np.swapaxes(rows, 1, 2), axis=2, initial=0.0)
+        sizes = np.linalg.norm(given, axis=2)
+        known = (pushes.min(axis=2, initial=0.0) >= 0) & (behind <= CLOSE * sizes)
+        return np.where(known[..., None], points, 0.0), behind, known
+
+    def _anew(self, block: int, column: int, given: Floats) -> tuple[Floats, float]:
+        """Return the projection and how far behind a face it is, and keep its faces."""
+        none, rows = np.zeros(0, dtype=np.int64), self._rows[block]
+        last = self._faces.get((block, column), none)
+        point, faces = nearest(rows, given, last)
+        self._faces[block, column] = faces
+        normals = rows[faces]
+        pushes = -np.linalg.pinv(normals.T) if len(faces) else normals
+        self._weights[block, column] = 0.0 if len(faces) <= len(given) else np.nan
+        if len(faces) <= len(given):
+            self._weights[block, column, : len(faces)] = pushes
+        self._onto[block, column] = np.eye(len(given)) + normals.T @ pushes
+        return point, -float((rows @ point).min(initial=0.0))
 
     def jacobian(self, blocks: Array) -> Callable[[Array], Array]:
         """Return the derivative of the projection at `blocks`: orthogonal onto each one's face."""
         self(blocks)
-        zero = (to_numpy(blocks) == 0).all(axis=1, keepdims=True)
-        frames = {
-            key: np.linalg.qr(self._rows[key[0]][faces].T)[0]
-            for key, faces in self._faces.items()
-            if len(faces)
-        }
+        host = to_numpy(blocks)
+        moves = np.swapaxes(host.any(axis=1, keepdims=True), 1, 2)[..., None]
+        onto = like(np.where(moves, self._onto[:, : host.shape[2]], 0.0), blocks)
 
         def apply(z: Array) -> Array:
-            flat = to_numpy(z).astype(float)
-            flat = np.where(zero, 0.0, flat)
-            for (block, column), frame in frames.items():
-                part = flat[block, :, column]
-                flat[block, :, column] = part - frame @ (frame.T @ part)
-            return like(flat, z)
+            xp = namespace(z)
+            turned = xp.permute_dims(z, (0, 2, 1))[..., None]
+            return xp.permute_dims((onto @ turned)[..., 0], (0, 2, 1))
 
         return apply
 
