@@ -39,7 +39,7 @@ def _on_given_gates(
     if whole and not training.complete(architecture, gates, features):
         objections.append("the gates are not all activation patterns of the data")
     problem = assemble(
-        architecture,
+        architecture.weighted(weights),
         X,
         gates,
         mean_loss(model._loss(target.shape[1]), target, weights),

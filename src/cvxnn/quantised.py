@@ -33,6 +33,9 @@ KRIVINE = math.pi / (2 * math.log(1 + math.sqrt(2)))
 _GROWTH = math.log(1 + math.sqrt(2))
 """sinh of it is 1."""
 _SAFETY = 1e-12
+_FLOORS = 10.0 ** np.arange(-13, 1)
+"""Shares of the largest scale below which the others are not taken: an interior point leaves some
+so small that rounding decides what they are."""
 _MOST = 80
 """Features up to which the program is for an interior point method."""
 
@@ -264,13 +267,17 @@ def _lower(program: Program, iterate: Iterate, scale: Floats, alpha: float) -> f
     """
     v = in_domain(program.loss, program.free, program.interior, iterate.dual)
     slope = to_matrices(program.lift.adjoint(v))[0, 0]
-    scale = np.maximum(scale, 1e-12 * scale.max(initial=0.0) + 1e-300)
-    root = np.sqrt(scale)
-    most = float(np.abs(np.linalg.eigvalsh(slope / root / root[:, None])).max()) * scale.sum()
+    most = min(_norm(slope, np.maximum(scale, each * scale.max(initial=0.0))) for each in _FLOORS)
     share = min((1 - _SAFETY) * alpha / most, 10.0) if most > 0 else 1.0
     values = [-program.loss.conjugate(-s * v) for s in (share, min(share, 1.0), 0.0)]
     best = max(value for value in values if not math.isnan(value))
     return best - _SAFETY * abs(best)
+
+
+def _norm(slope: Floats, scale: Floats) -> float:
+    """Return |S^-1/2 G S^-1/2| sum s for G (d, d) and s (d,)."""
+    root = np.sqrt(scale + 1e-300)
+    return float(np.abs(np.linalg.eigvalsh(slope / root / root[:, None])).max() * scale.sum())
 
 
 def _signs(relaxed: _Relaxed, count: int, rng: np.random.Generator) -> tuple[Floats, Floats]:

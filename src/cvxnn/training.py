@@ -144,7 +144,7 @@ def problem_of(
 ) -> Problem:
     """Return the problem at alpha = 1; `target` (n, c) in float64, positive `weights` (n,)."""
     problem = assemble(
-        architecture,
+        architecture.weighted(weights),
         X,
         gates,
         mean_loss(loss, target, weights),

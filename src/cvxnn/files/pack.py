@@ -180,7 +180,7 @@ def _object(name: str, value: Any) -> Any:
     if known is None or type(value) is not type(known):
         ours = ", ".join(type(one).__name__ for one in OBJECTS[name].values())
         raise UnsupportedError(f"a model file cannot hold {name}={value!r}; expected one of {ours}")
-    settings = {field.name: getattr(value, field.name) for field in fields(known)}
+    settings = {field.name: getattr(value, field.name) for field in fields(known) if field.init}
     return {
         "name": known.name,
         "settings": {
