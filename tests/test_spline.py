@@ -10,8 +10,6 @@ from sklearn.base import clone
 from tests.every import numbers
 
 from cvxnn import ConvexSpline, Exactness, Scope, verify
-from cvxnn.errors import UnsupportedError
-from cvxnn.files import save
 
 X5 = np.array([-2.0, -1.0, 0.3, 1.1, 2.0])
 Y5 = np.array([1.0, -0.5, 0.7, 2.0, -1.0])
@@ -143,9 +141,6 @@ def test_what_is_refused() -> None:
         ConvexSpline(alpha=0).fit([[1.0], [2.0]], [1.0, 2.0])
     with pytest.raises(ValueError, match="NaN"):
         ConvexSpline().fit([[1.0], [np.nan]], [1.0, 2.0])
-    model = ConvexSpline().fit([[1.0], [2.0]], [1.0, 2.0])
-    with pytest.raises(UnsupportedError, match="cannot hold ConvexSpline"):
-        save(model, "nowhere")
 
 
 @pytest.mark.parametrize("alpha", [1.0, 1e-2, 1e-3])

@@ -30,8 +30,8 @@ from cvxnn import (
     max_margin,
     wasserstein_direction,
 )
+from cvxnn.everywhere.signs import KRIVINE
 from cvxnn.gates import Gates
-from cvxnn.quantised import KRIVINE
 
 Floats = np.ndarray
 
@@ -220,6 +220,8 @@ def direction(number: int) -> Proof:
     n = int(rng.integers(4, 8))
     X, alpha = rng.standard_normal((n, d)), float(rng.uniform(2.5, 5.0)) / n
     score = -X if number % 3 else np.tanh(2 * X) - X
+    least = wasserstein_direction(X, score, bias=bias).threshold
+    alpha = max(alpha, 1.2 * least)
     found = wasserstein_direction(X, score, alpha=alpha, bias=bias)
     network, Z = found.network, widened(X, bias)
     masks = enumerate_patterns(Z).masks
