@@ -225,7 +225,7 @@ def test_twenty_descents_stay_above_the_bound(architecture: Polynomial) -> None:
 
 @pytest.mark.parametrize("architecture", [QUADRATIC, LIKE_RELU], ids=["square", "like_relu"])
 def test_every_solver_agrees(architecture: Polynomial) -> None:
-    X, y = drawn(6, n=9, c=2)
+    X, y = drawn(6, n=6, d=2, c=2)
     here = problem(architecture, X, y, intercept=True).at(0.03)
     values = [
         solve(here.working(), solver, tol=1e-6, judge=here.judge).certificate

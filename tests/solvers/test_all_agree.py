@@ -11,6 +11,8 @@ from cvxnn.architectures import GatedReLU, ReLU
 from cvxnn.solve import Solver, Status, solve
 from cvxnn.solvers import ADMM, FISTA, Newton, Reference, WorkingSet
 
+pytestmark = pytest.mark.timeout(1800)  # where several runs share a processor
+
 PROBLEMS, CHUNKS = 500, 20
 SIZES = Sizes(n=30, d=4, p=12, outputs=2)
 SOLVERS: tuple[Solver, ...] = (Newton(), WorkingSet(), FISTA(), ADMM())
