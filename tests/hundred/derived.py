@@ -85,6 +85,7 @@ def denoiser(number: int) -> Proof:
     gated, bias, skip = (bool(flag) for flag in rng.integers(2, size=3))
     side = 3 if gated else 1
     clean = (rng.uniform(size=(3, 3)) < 0.5).astype(float)
+    clean[1, :2] = 0.0, 1.0  # not all of one colour, or the optimum is zero
     noisy = clean + 0.3 * rng.standard_normal((3, 3))
     if number % 3 == 0:
         noisy[0, 0], clean[0, 0] = noisy[2, 2], clean[2, 2]  # a pixel twice

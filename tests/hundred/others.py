@@ -166,7 +166,11 @@ def margin(number: int) -> Proof:
         penalty=(first, second),
         bound=found.certificate.lower,
         descend=lambda: lowest(
-            objective, {"w": (10, Z.shape[1]), "a": (10, 1)}, number, surrogate=surrogate
+            objective,
+            {"w": (10, Z.shape[1]), "a": (10, 1)},
+            number,
+            surrogate=surrogate,
+            steps=500,
         ),
         size=optimum,
     )

@@ -21,6 +21,7 @@ pytestmark = [
     pytest.mark.timeout(3600),
     pytest.mark.xdist_group("hundred"),  # what is cached is computed once
     pytest.mark.filterwarnings("ignore::cvxnn.errors.CertificateWarning"),  # some have no neurons
+    pytest.mark.filterwarnings("ignore:Solution may be inaccurate"),  # Clarabel, asked for 1e-10
 ]
 
 
