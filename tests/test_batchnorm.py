@@ -3,19 +3,18 @@
 from pathlib import Path
 from typing import Any
 
-import cvxpy as cp
 import numpy as np
 import pytest
 from scipy.linalg import orth
 
 from cvxnn import (
     BatchNorm,
+    BatchNormAfter,
     ConvexClassifier,
     ConvexRegressor,
     ReLU,
     Scope,
     certify_network,
-    enumerate_patterns,
     load,
     save,
     verify,
@@ -53,54 +52,6 @@ def test_section_h_centred_data_of_full_rank_have_a_closed_form(seed: int) -> No
     expected = sum(beta * s - beta**2 / 2 if s > beta else s**2 / 2 for s in sizes)
     model = fit(X, y, beta / 5, True, True)
     assert 5 * model.certificate_.upper == pytest.approx(expected, rel=1e-7)
-
-
-# 100 random problems against Clarabel on the whitened data
-
-
-def optimum(X: Floats, y: Floats, beta: float, units: tuple[bool, bool]) -> float:
-    """The ReLU program of section A on [h sqrt(n) U, k 1], with any orthonormal basis U."""
-    n = len(X)
-    centred = X - X.mean(axis=0)
-    U = orth(centred / np.maximum(np.abs(centred).max(axis=0), 1e-9), rcond=1e-9)
-    data = np.column_stack(
-        [U * (1.0 if units[0] else n**0.5), np.full(n, n**-0.5 if units[1] else 1.0)]
-    )
-    fitted, norms, rules = 0, 0, []
-    for mask in enumerate_patterns(data).masks:
-        rows = np.where(mask[:, None], data, -data)
-        for sign in (1.0, -1.0):
-            u = cp.Variable(data.shape[1])
-            fitted = fitted + sign * cp.multiply(1.0 * mask, data @ u)
-            norms = norms + cp.norm(u, 2)
-            rules.append(rows @ u >= 0)
-    problem = cp.Problem(cp.Minimize(cp.sum_squares(fitted - y) / 2 + beta * norms), rules)
-    problem.solve(solver=cp.CLARABEL, tol_gap_abs=1e-10, tol_gap_rel=1e-10)
-    return float(problem.value)
-
-
-@pytest.mark.parametrize("seed", range(100))
-def test_the_optimum_is_clarabels(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    n, d = int(rng.integers(2, 6)), int(rng.integers(1, 3))
-    X = rng.standard_normal((n, d))
-    X = np.round(2 * X) if seed % 2 else X * 10.0 ** rng.integers(-3, 4, size=d)
-    y, alpha = rng.standard_normal(n), 10.0 ** rng.uniform(-3, -1.5)
-    units = BOTH[seed % 4]
-    model = fit(X, y, alpha, *units)
-    expected = optimum(X, y, n * alpha, units) / n
-    claim = model.certificate_
-    assert claim.upper == pytest.approx(expected, rel=1e-6, abs=1e-8)
-    assert claim.lower <= expected * (1 + 1e-6) + 1e-8
-    # the network is normalised by the data that it was trained on, and counts what it should
-    network = model.network_
-    values = X @ network.weights_in.T
-    np.testing.assert_allclose(values.mean(axis=0), network.means, atol=1e-9)
-    moving = network.gammas > 0
-    np.testing.assert_allclose(values.var(axis=0)[moving], network.variances[moving], rtol=1e-8)
-    squares = (network.gammas**2).sum() + (network.shifts**2).sum() + (network.weights_out**2).sum()
-    loss = ((network(X)[:, 0] - y) ** 2).mean() / 2
-    assert claim.upper == pytest.approx(loss + alpha / 2 * squares, rel=1e-9, abs=1e-12)
 
 
 # growth over all networks
@@ -228,6 +179,33 @@ def test_a_column_without_variance_changes_nothing() -> None:
     assert padded.certificate_.upper == pytest.approx(plain.certificate_.upper, rel=1e-7)
     assert not padded.network_.weights_in[:, 2:].any()
     np.testing.assert_allclose(padded.predict(wider), plain.predict(X), atol=1e-3)
+
+
+@pytest.mark.parametrize("units", BOTH)
+@pytest.mark.parametrize("kind", [BatchNorm, BatchNormAfter])
+def test_copies_of_a_sample_count_in_the_statistics(kind: Any, units: tuple[bool, bool]) -> None:
+    """A sample given three times is one that weighs as much as three."""
+    rng = np.random.default_rng(6)
+    X, y = rng.standard_normal((6, 2)), rng.standard_normal(6)
+    counts = np.array([3.0, 1.0, 1.0, 2.0, 1.0, 1.0])
+    rows = np.repeat(np.arange(6), counts.astype(int))
+    architecture = kind(unit_scale=units[0], unit_shift=units[1])
+    words = {"alpha": 0.01, "gates": "enumerate", "fit_intercept": False, "tol": 1e-8}
+    copied = ConvexRegressor(architecture, **words).fit(X[rows], y[rows])
+    weighed = ConvexRegressor(architecture, **words).fit(X, y, counts)
+    np.testing.assert_array_equal(weighed.predict(X), copied.predict(X))
+    assert verify(copied, X[rows], y[rows])
+    assert verify(weighed, X, y, counts)
+    network = copied.network_
+    Z = architecture.features(X[rows])
+    after = kind is BatchNormAfter
+    values = np.maximum(Z @ network.weights_in.T, 0) if after else X[rows] @ network.weights_in.T
+    np.testing.assert_allclose(values.mean(axis=0), network.means, atol=1e-9)
+    moving = network.gammas != 0
+    assert moving.any()
+    np.testing.assert_allclose(values.var(axis=0)[moving], network.variances[moving], rtol=1e-7)
+    root = len(rows) ** -0.5
+    assert network.units.tolist() == [root if unit else 1.0 for unit in units]
 
 
 def test_data_without_variance_leave_a_constant() -> None:

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-import cvxpy as cp
 import numpy as np
 import pytest
-from scipy.linalg import null_space
+from tests.hundred import oracles
 
 from cvxnn import BatchNormAfter, ConvexRegressor, Scope, enumerate_patterns, load, save, verify
 from cvxnn.export import to_torch
@@ -20,6 +19,12 @@ def fit(X: Floats, y: Floats, alpha: float, bias: bool, *units: bool, **words: A
     return ConvexRegressor(BatchNormAfter(bias, *units), alpha=alpha, **settings).fit(X, y)
 
 
+def optimum(X: Floats, y: Floats, beta: float, units: tuple[bool, bool]) -> float:
+    """Section H's program over all patterns; a hundred of them: tests/hundred."""
+    parts = oracles.normalised_after(X, enumerate_patterns(X).masks, units)
+    return len(X) * oracles.trained("squared", parts, y[:, None], beta / len(X))
+
+
 def test_section_h_after_the_relu() -> None:
     """The notes print 0.4987630; this program and its dual agree on 0.49876267 to 1e-11."""
     X = np.array([[1.0, 0.0], [1.0, 0.5], [1.0, 1.0], [1.0, 2.0]])
@@ -30,62 +35,6 @@ def test_section_h_after_the_relu() -> None:
     assert 4 * model.certificate_.upper == pytest.approx(optimum(X, y, 0.3, (True, False)))
     assert model.certificate_.scope is Scope.ALL_NETWORKS
     assert verify(model, X, y)
-
-
-# 100 random problems against Clarabel, with the part of a neuron that costs nothing as a variable
-
-
-def optimum(X: Floats, y: Floats, beta: float, units: tuple[bool, bool]) -> float:
-    """Section H's program over all patterns: t, b and z for each, and an intercept that costs."""
-    n = len(X)
-    scale, shift = 1.0 if units[0] else n**0.5, n**-0.5 if units[1] else 1.0
-    alone = cp.Variable()
-    fitted, sizes, rules = shift * alone * np.ones(n), cp.abs(alone), []
-    for mask in enumerate_patterns(X).masks:
-        active = mask[:, None] * X
-        centred = active - active.mean(axis=0)
-        left, values, right = np.linalg.svd(centred, full_matrices=False)
-        kept = values > 1e-9 * max(values.max(initial=0.0), 1e-9)
-        if not kept.any():
-            continue
-        back = right[kept].T / values[kept]
-        idle = null_space(centred, rcond=1e-9)
-        for sign in (1.0, -1.0):
-            t, b = cp.Variable(int(kept.sum())), cp.Variable()
-            w = back @ t
-            if idle.shape[1]:
-                w = w + idle @ cp.Variable(idle.shape[1])
-            fitted = fitted + sign * scale * (left[:, kept] @ t) + shift * b
-            sizes = sizes + cp.norm(cp.hstack([t, b]), 2)
-            rules.append(np.where(mask[:, None], X, -X) @ w >= 0)
-    problem = cp.Problem(cp.Minimize(cp.sum_squares(fitted - y) / 2 + beta * sizes), rules)
-    problem.solve(solver=cp.CLARABEL, tol_gap_abs=1e-10, tol_gap_rel=1e-10)
-    return float(problem.value)
-
-
-@pytest.mark.parametrize("seed", range(100))
-def test_the_optimum_is_clarabels(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    n, d, bias = int(rng.integers(2, 6)), int(rng.integers(1, 3)), bool(seed % 3)
-    X = rng.standard_normal((n, d))
-    X = np.round(2 * X) if seed % 2 else X
-    y, alpha = rng.standard_normal(n), 10.0 ** rng.uniform(-2.5, -1.3)
-    units = BOTH[seed % 4]
-    model = fit(X, y, alpha, bias, *units)
-    features = np.column_stack([X, np.ones(n)]) if bias else X
-    expected = optimum(features, y, n * alpha, units) / n
-    claim = model.certificate_
-    assert claim.upper == pytest.approx(expected, rel=1e-6, abs=1e-8)
-    assert claim.lower <= expected * (1 + 1e-6) + 1e-8
-    # the network is normalised by the data that it was trained on, and counts what it should
-    network = model.network_
-    values = np.maximum(features @ network.weights_in.T, 0)
-    np.testing.assert_allclose(values.mean(axis=0), network.means, atol=1e-8)
-    moving = network.gammas != 0
-    np.testing.assert_allclose(values.var(axis=0)[moving], network.variances[moving], rtol=1e-6)
-    squares = (network.gammas**2).sum() + (network.shifts**2).sum() + (network.weights_out**2).sum()
-    loss = ((network(X)[:, 0] - y) ** 2).mean() / 2
-    assert claim.upper == pytest.approx(loss + alpha / 2 * squares, rel=1e-9, abs=1e-12)
 
 
 def test_twenty_descents_stay_above_the_bound() -> None:

@@ -8,7 +8,7 @@ from sklearn.linear_model import LinearRegression
 from tests.instances import ARCHITECTURES
 from tests.solvers.problems import LOSSES, Sizes, draw
 
-from cvxnn import ConvexRegressor
+from cvxnn import ConvexDenoiser, ConvexRegressor, ConvexSpline, RobustClassifier, fit_quantised
 from cvxnn.architectures import evaluate
 from cvxnn.errors import UnsupportedError
 from cvxnn.export import to_torch
@@ -61,3 +61,36 @@ def test_the_inner_weights_have_gradients(architecture: Any) -> None:
 def test_what_is_no_network_has_no_module() -> None:
     with pytest.raises(UnsupportedError, match="no torch module of a LinearRegression"):
         to_torch(LinearRegression())
+
+
+RNG = np.random.default_rng(3)
+X, Y = RNG.standard_normal((15, 2)), RNG.standard_normal(15)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_quantised_fit_has_a_module(bias: bool) -> None:
+    found = fit_quantised(X, Y, alpha=0.02, bias=bias, random_state=0)
+    assert found.network.n_neurons > 0
+    outputs = to_torch(found)(torch.asarray(X)).detach().numpy()[:, 0]
+    np.testing.assert_allclose(outputs, found.predict(X), atol=1e-12)
+    np.testing.assert_allclose(to_torch(found.network)(torch.asarray(X)).detach()[:, 0], outputs)
+
+
+def test_a_robust_classifier_and_a_spline_have_modules() -> None:
+    model = RobustClassifier(0.01, radius=0.05).fit(X, Y > 0)
+    outputs = to_torch(model)(torch.asarray(X)).detach().numpy()[:, 0]
+    np.testing.assert_allclose(outputs, model.decision_function(X), atol=1e-12)
+    spline = ConvexSpline(0.01, skip=True).fit(X[:, :1], Y)
+    outputs = to_torch(spline)(torch.asarray(X[:, :1])).detach().numpy()[:, 0]
+    np.testing.assert_allclose(outputs, spline.predict(X[:, :1]), atol=1e-12)
+
+
+@pytest.mark.parametrize("border", ["reflect", "edge", "constant", "wrap"])
+@pytest.mark.parametrize("architecture", ["gated", "relu"])
+def test_a_denoiser_is_a_module_of_images(architecture: str, border: str) -> None:
+    clean = RNG.uniform(size=(2, 6, 5))
+    words = {"alpha": 1e-3, "gates": "sample", "n_gates": 4, "random_state": 0, "border": border}
+    model = ConvexDenoiser(architecture, **words).fit(RNG.uniform(size=(2, 6, 5)), clean)
+    assert model.network_.n_neurons > 0
+    outputs = to_torch(model)(torch.asarray(clean)).detach().numpy()
+    np.testing.assert_allclose(outputs, model.predict(clean), atol=1e-12)

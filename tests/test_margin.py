@@ -1,8 +1,12 @@
-"""Networks of least norm against CVXPY, descents and the numbers of the notes (section K)."""
+"""Networks of least norm against CVXPY, descents and the numbers of the notes (section K).
+
+A few of the random problems; with EVERY=1 in the environment all of them.
+"""
 
 import cvxpy as cp
 import numpy as np
 import pytest
+from tests.every import numbers
 
 from cvxnn import (
     GatedReLU,
@@ -63,7 +67,7 @@ def test_section_K_orthogonally_separable_data_are_two_linear_problems() -> None
     assert found.certificate.upper == pytest.approx(total, rel=1e-7)
 
 
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", numbers(25, 5))
 def test_it_is_the_program_of_cvxpy(seed: int) -> None:
     rng = np.random.default_rng(seed)
     n, d = int(rng.integers(3, 8)), int(rng.integers(1, 4))
@@ -85,7 +89,7 @@ def test_it_is_the_program_of_cvxpy(seed: int) -> None:
         assert checked.proves(1e-6)
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", numbers(20, 3))
 def test_no_descent_goes_below_the_bound(seed: int) -> None:
     X = ORTHOGONAL if seed < 5 else CROSSED
     if seed >= 10:
@@ -151,7 +155,7 @@ def test_data_that_no_network_separates() -> None:
         max_margin(X, y, architecture=PLAIN)
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", numbers(30, 4))
 def test_the_test_of_separability_is_that_of_all_patterns(seed: int) -> None:
     rng = np.random.default_rng(seed)
     X = rng.integers(-1, 2, size=(6, 2)).astype(float)
@@ -230,7 +234,7 @@ def skip_norm(X: np.ndarray, y: np.ndarray) -> float:
     return float(cp.Problem(cp.Minimize(norm), [*rows, fit == y]).solve(**EXACT))
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", numbers(10, 4))
 def test_interpolants_are_those_of_cvxpy(seed: int) -> None:
     rng = np.random.default_rng(seed)
     X, y = rng.standard_normal((6, 2)), rng.standard_normal(6)

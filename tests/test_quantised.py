@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from types import SimpleNamespace
 
 import cvxpy as cp
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 
 from cvxnn import Exactness, Scope, fit_quantised
 from cvxnn.errors import UnsupportedError
-from cvxnn.quantised import KRIVINE, QuantisedFit, _Relaxed, _signs
+from cvxnn.everywhere.signs import KRIVINE, draw
+from cvxnn.quantised import QuantisedFit
 
 PLAIN = {"bias": False, "fit_intercept": False, "random_state": 0}
 
@@ -87,7 +89,8 @@ def test_j5_arcsine_law() -> None:
     kernel = np.block([[within, across], [across, within]])
     np.testing.assert_allclose(np.diag(kernel), 1.0, atol=1e-6)
     assert np.linalg.eigvalsh(kernel)[0] >= -1e-6
-    first, second = _signs(_Relaxed(found.form, gram, rho, 0.0, 0.0), 400_000, rng)
+    relaxed = SimpleNamespace(form=found.form, gram=gram, penalty=rho)
+    first, second = draw(relaxed, 400_000, rng)
     mean = first.T @ second / len(first)
     np.testing.assert_allclose(mean, 2 * growth / math.pi * found.form / rho, atol=6e-3)
     assert np.abs(mean - 2 * growth / math.pi * found.form / rho).mean() <= 2e-3

@@ -1,10 +1,14 @@
-"""Robust training against CVXPY, grids of the balls and descents (section O)."""
+"""Robust training against CVXPY, grids of the balls and descents (section O).
+
+A few of the random problems; with EVERY=1 in the environment all of them.
+"""
 
 import cvxpy as cp
 import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.estimator_checks import check_estimator
+from tests.every import numbers
 
 from cvxnn import Exactness, ReLUNetwork, RobustClassifier, Scope, enumerate_patterns, worst_case
 
@@ -58,7 +62,7 @@ def test_section_O_corners(radius: float, value: float) -> None:
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", numbers(12, 4))
 def test_it_is_the_program_of_cvxpy(norm: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
     n = int(rng.integers(4, 7))
@@ -79,7 +83,7 @@ def test_it_is_the_program_of_cvxpy(norm: str, seed: int) -> None:
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", numbers(10, 3))
 def test_worst_cases_hold_for_any_network(norm: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
     network = ReLUNetwork(
@@ -103,7 +107,7 @@ def test_worst_cases_hold_for_any_network(norm: str, seed: int) -> None:
     assert low <= high
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", numbers(20, 5))
 def test_section_O_no_descent_goes_below_the_bound_over_all_networks(seed: int) -> None:
     rng = np.random.default_rng(seed)
     X = CORNERS + 0.2 * rng.standard_normal((4, 2))

@@ -4,10 +4,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import cvxpy as cp
 import numpy as np
 import pytest
 from tests.gates.test_faces import realised
+from tests.hundred import oracles
 
 from cvxnn import (
     ConvexClassifier,
@@ -33,6 +33,12 @@ def fit(X: Floats, y: Floats, beta: float, **words: Any) -> ConvexRegressor:
     return model.fit(X, y)
 
 
+def optimum(X: Floats, y: Floats, beta: float) -> float:
+    """The Lasso over patterns that linear programs find; a hundred of them: tests/hundred."""
+    parts = oracles.steps(sorted(realised(X)), sign=False)
+    return len(X) * oracles.trained("squared", parts, y[:, None], beta / len(X))
+
+
 # the numbers of section I
 
 
@@ -55,7 +61,7 @@ def test_section_i_a_cross_needs_its_nine_patterns() -> None:
     whole = fit(X, y, 0.2)
     cells = fit(X, y, 0.2, gates=np.array([[1.0, 1], [1, -1], [-1, 1], [-1, -1]]))
     assert len(whole.generators_) == 9
-    assert 4 * whole.certificate_.upper == pytest.approx(optimum(X, y[:, None], 0.2, False))
+    assert 4 * whole.certificate_.upper == pytest.approx(optimum(X, y, 0.2))
     assert whole.certificate_.upper < 0.9 * cells.certificate_.lower
 
 
@@ -76,58 +82,6 @@ def test_section_i_the_strength_that_leaves_nothing() -> None:
     assert 6 * fit(X, y, 0.1).alpha_max_ == pytest.approx(largest)
     with pytest.warns(CertificateWarning, match="no neurons"):
         assert fit(X, y, 1.001 * largest).network_.n_neurons == 0
-
-
-# 100 random problems against Clarabel on patterns found by linear programs
-
-
-def optimum(X: Floats, Y: Floats, beta: float, sign: bool, logistic: bool = False) -> float:
-    columns = np.array(sorted(realised(X)), dtype=float).T
-    columns = 2 * columns - 1 if sign else columns
-    Z = cp.Variable((columns.shape[1], Y.shape[1]))
-    f = columns @ Z
-    loss = cp.sum(cp.logistic(-cp.multiply(Y, f))) if logistic else cp.sum_squares(f - Y) / 2
-    problem = cp.Problem(cp.Minimize(loss + beta * cp.sum(cp.norm(Z, 2, axis=1))))
-    problem.solve(solver=cp.CLARABEL, tol_gap_abs=1e-9, tol_gap_rel=1e-9)
-    return float(problem.value)
-
-
-@pytest.mark.parametrize("seed", range(100))
-def test_the_optimum_is_clarabels(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    n, d, outputs = int(rng.integers(2, 6)), int(rng.integers(1, 4)), int(rng.integers(1, 3))
-    X = rng.standard_normal((n, d))
-    X = np.round(1.5 * X) if seed % 2 else X
-    bias, sign, logistic = seed % 3 == 0, seed % 4 >= 2, seed % 5 == 0
-    Y = rng.standard_normal((n, outputs))
-    if logistic:
-        Y = np.where(Y[:, :1] > 0, 1.0, -1.0)
-        Y[0], Y[-1] = 1.0, -1.0
-    alpha = 10.0 ** rng.uniform(-3, -1.2)
-    kind = ConvexClassifier if logistic else ConvexRegressor
-    model = kind(
-        Threshold(bias=bias, sign=sign),
-        alpha=alpha,
-        gates="enumerate",
-        fit_intercept=False,
-        tol=1e-8,
-    )
-    model.fit(X, Y[:, 0] if Y.shape[1] == 1 else Y)
-    features = np.column_stack([X, np.ones(n)]) if bias else X
-    expected = optimum(features, Y, n * alpha, sign, logistic) / n
-    claim = model.certificate_
-    assert claim.upper == pytest.approx(expected, rel=1e-6, abs=1e-9)
-    assert claim.lower <= expected * (1 + 1e-7) + 1e-9
-    assert claim.scope is Scope.ALL_NETWORKS
-    assert claim.proves(1e-6)
-    # the network is a point of the program, and the program of the network
-    network, architecture = model.network_, model.architecture_
-    gates = architecture.source.given(features, model.generators_)
-    blocks = architecture.unlift(network, gates, features)
-    lift = architecture.lift(features, gates, Y.shape[1])
-    np.testing.assert_allclose(lift.apply(blocks), network(X), atol=1e-9)
-    value = architecture.penalty(1.0, Y.shape[1]).value(blocks)
-    assert value == pytest.approx(network.weight_decay(), rel=1e-9)
 
 
 def test_no_two_neurons_do_better() -> None:

@@ -1,8 +1,12 @@
-"""Wasserstein directions against CVXPY, grids of neurons and closed forms (section L)."""
+"""Wasserstein directions against CVXPY, grids of neurons and closed forms (section L).
+
+A few of the random problems; with EVERY=1 in the environment all of them.
+"""
 
 import cvxpy as cp
 import numpy as np
 import pytest
+from tests.every import numbers
 
 from cvxnn import (
     Exactness,
@@ -78,7 +82,7 @@ def test_section_L_a_normal_density_has_twice_the_size_of_its_difference() -> No
     assert 2 * found.network.weights_out == pytest.approx([0.75, 0.75])
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", numbers(8, 4))
 @pytest.mark.parametrize(("d", "bias"), [(1, True), (2, False)])
 def test_it_is_the_program_of_cvxpy(d: int, bias: bool, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -95,7 +99,7 @@ def test_it_is_the_program_of_cvxpy(d: int, bias: bool, seed: int) -> None:
     assert objective(found.network, X, -X, 3 / 6) == pytest.approx(claim.upper, abs=1e-12)
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", numbers(20, 5))
 def test_section_L_no_network_is_below_the_bound(seed: int) -> None:
     """Neurons on a grid of directions, a lasso: between the bound and a little above it."""
     rng = np.random.default_rng(seed)

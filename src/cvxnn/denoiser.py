@@ -102,6 +102,8 @@ class ConvexDenoiser(BaseEstimator):
     True
     """
 
+    _held = ("regressor_", "index_")
+
     def __init__(
         self,
         architecture: str | Architecture = "gated",
@@ -146,9 +148,16 @@ class ConvexDenoiser(BaseEstimator):
             self.index_ = np.sort(drawn)
         words = {name: getattr(self, name) for name in _PASSED}
         self.regressor_ = ConvexRegressor(**words).fit(patches[self.index_], target[self.index_])
+        self._settle(None)
+        return self
+
+    def _settle(self, features: Any) -> None:
+        """Take over what the regressor found; ValueError where that is not of these patches."""
+        self._check_options()
+        if self.regressor_.n_features_in_ != int(self.patch) ** 2 or self.index_.ndim != 1:
+            raise ValueError(f"its network is not one of patches of side {self.patch}")
         for name in ("network_", "certificate_", "solution_", "alpha_"):
             setattr(self, name, getattr(self.regressor_, name))
-        return self
 
     def predict(self, noisy: Any) -> Floats:
         """Return the restored images, of the shape given."""

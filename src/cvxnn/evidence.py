@@ -65,7 +65,7 @@ def _on_given_gates(
     if whole and not training.complete(architecture, gates, features):
         objections.append("the gates are not all activation patterns of the data")
     problem = assemble(
-        architecture,
+        architecture.weighted(weights),
         seen,
         gates,
         mean_loss(model._loss(target.shape[1]), target, weights),

@@ -5,9 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from cvxnn.architectures import BY_NAME
 from cvxnn.arrays import to_numpy
+from cvxnn.denoiser import ConvexDenoiser
 from cvxnn.errors import UnsupportedError
 from cvxnn.gates import reached
 
@@ -22,7 +24,7 @@ def to_torch(model: Any) -> Any:
     eps = 1e-30 beside the ReLU, threshold and sign networks a step without gradient. Hidden layers
     that torch has none of compute the network's own formula, with gradients in `weights_in`. The
     module is in evaluation mode and gives the outputs of the network, (n, c): classifiers their
-    scores.
+    scores. Of a `ConvexDenoiser` it is one of images, (m, h, w) to (m, h, w).
 
     Raises UnsupportedError where torch is not installed and for networks of no architecture here.
 
@@ -40,10 +42,13 @@ def to_torch(model: Any) -> Any:
         raise UnsupportedError(
             "a torch module needs torch, which is not installed; install cvxnn[torch]"
         ) from error
-    network = getattr(model, "network_", model)
+    if isinstance(model, ConvexDenoiser):
+        check_is_fitted(model)
+        return _images(model, to_torch(model.network_))
+    network = getattr(model, "network_", getattr(model, "network", model))
     kind = getattr(network, "architecture", None)
-    if kind not in BY_NAME:
-        known = ", ".join(BY_NAME)
+    if kind not in (*BY_NAME, "quantised"):
+        known = ", ".join((*BY_NAME, "quantised"))
         raise UnsupportedError(
             f"there is no torch module of a {type(network).__name__}; expected a fitted estimator "
             f"or a network, one of {known}"
@@ -124,11 +129,36 @@ def _normal(network: Any) -> Any:
     return layer
 
 
+def _images(model: ConvexDenoiser, patches: Any) -> Any:
+    """Return the module of images (m, h, w) whose pixels are those of a module of patches."""
+    import torch
+
+    side, border = int(model.patch), _BORDERS[model.border]
+
+    class Images(torch.nn.Module):  # type: ignore[misc]
+        """Every pixel from the patch around it."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.patches = patches
+
+        def forward(self, images: Any) -> Any:
+            wide = torch.nn.functional.pad(images[:, None], (side // 2,) * 4, mode=border)
+            rows = torch.nn.functional.unfold(wide, side).transpose(1, 2)
+            return self.patches(rows.reshape(-1, side**2)).reshape(images.shape)
+
+    return Images().eval()
+
+
+_BORDERS = {"reflect": "reflect", "edge": "replicate", "constant": "constant", "wrap": "circular"}
+"""What torch calls the borders of a denoiser."""
+
+
 def _formula(network: Any) -> Any:
     import torch
 
     class Formula(torch.nn.Module):  # type: ignore[misc]
-        """The hidden layer by the network's own formula; weights_in is trained, the rest given."""
+        """The hidden layer by the network's own formula; weights_in is trained, if there is any."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -140,8 +170,9 @@ def _formula(network: Any) -> Any:
                     self.register_buffer(name, value)
 
         def forward(self, X: Any) -> Any:
-            weights = self.weights_in.view_as(self.weights_in)  # a tensor, as X is
-            return replace(network, **dict(self.named_buffers()), weights_in=weights).hidden(X)
+            # tensors, as X is, and not parameters
+            inner = {name: each.view_as(each) for name, each in self.named_parameters()}
+            return replace(network, **dict(self.named_buffers()), **inner).hidden(X)
 
     return Formula()
 

@@ -6,34 +6,27 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from cvxnn import memory
 from cvxnn.architectures import free_columns
 from cvxnn.architectures.base import with_bias
 from cvxnn.arrays import Array, like, to_numpy
-from cvxnn.certificate import Certificate, Exactness, Scope, in_domain, resolution
-from cvxnn.errors import CvxnnError, UnsupportedError
+from cvxnn.certificate import Certificate, Evidence, Exactness, Scope, resolution
+from cvxnn.errors import UnsupportedError
+from cvxnn.everywhere.signs import KRIVINE, draw, feasible_penalty, proved_by, relax
 from cvxnn.functions import L1, SampleLoss, Unpenalised, mean_loss
 from cvxnn.maps import Gated, QuadraticForms
 from cvxnn.path import interior_dual
-from cvxnn.program import Iterate, Program
-from cvxnn.samples import positive_weights
+from cvxnn.program import Program
+from cvxnn.samples import fingerprint, positive_weights
 from cvxnn.solve import solve_part
 from cvxnn.solvers import ADMM, FISTA
-from cvxnn.solvers.conic import ConeProgram, iterate_of, power_of_two, written_out
-from cvxnn.solvers.piece import Matrix
-from cvxnn.solvers.reference import interior_point
-from cvxnn.symmetric import side_of, to_matrices
 from cvxnn.training import LOSSES, named
 
 Floats = NDArray[np.float64]
 
-KRIVINE = math.pi / (2 * math.log(1 + math.sqrt(2)))
-"""1.7822: how much larger a rounded penalty is than the relaxed one, at most [Krivine1979]."""
-_GROWTH = math.log(1 + math.sqrt(2))
-"""sinh of it is 1."""
-_SAFETY = 1e-12
+_FLOOR = 1e-12
+"""Outward weights below this share of the largest are zero."""
 _MOST = 80
 """Features up to which the program is for an interior point method."""
 
@@ -82,6 +75,20 @@ class QuantisedNetwork:
         """Return sum_j |a_j|, what alpha multiplies."""
         return float(np.abs(to_numpy(self.weights_out)).sum())
 
+    @property
+    def architecture(self) -> str:
+        """The name of its kind."""
+        return "quantised"
+
+    @property
+    def skip(self) -> Array:
+        """(d, 1) zeros: there is no linear part."""
+        return np.zeros((self.first.shape[1] - int(self.bias), 1))
+
+    def parameters(self) -> dict[str, Array]:
+        """Return every array by name, and whether there is a bias."""
+        return {name: np.asarray(value) for name, value in vars(self).items()}
+
 
 @dataclass(frozen=True, eq=False)
 class QuantisedFit:
@@ -97,6 +104,50 @@ class QuantisedFit:
     """Z of the relaxed fit x'Zx + s, (d, d)."""
     penalty: float
     """rho, what alpha multiplies in the relaxation."""
+    gram: Floats
+    """P, which proves rho: P + Z and P - Z are semidefinite and diag P = rho, (d, d)."""
+    offset: float
+    """s."""
+    dual: Floats
+    """(n, 1), over samples of positive weight, which proves the lower bound."""
+    scale: Floats
+    """(d,), with it."""
+    alpha: float
+    loss: SampleLoss
+    fit_intercept: bool
+    fingerprint: str
+    """Of the data."""
+
+    def predict(self, X: Any) -> Floats:
+        """Return the network's outputs at samples (n, d), (n,)."""
+        rows = np.asarray(X, dtype=np.float64)
+        d = len(self.network.skip)
+        if rows.ndim != 2 or rows.shape[1] != d or not np.isfinite(rows).all():
+            raise ValueError(f"X has shape {rows.shape}; expected finite numbers (n, {d})")
+        return np.asarray(self.network(rows)[:, 0])
+
+    def evidence(self, X: Any, y: Any, sample_weight: Any = None) -> Evidence:
+        """Return what `verify` checks: the claim, and what these data say about it."""
+        rows, target, weights = _checked(X, y, sample_weight)
+        network, features = self.network, with_bias(rows, bool(self.network.bias))
+        program, _ = _program(rows, features, self.loss, target, weights, self.fit_intercept)
+        objections = []
+        if fingerprint(rows, target, weights) != self.fingerprint:
+            objections.append("these are not the data that the model was trained on")
+        fit = ((features @ self.form) * features).sum(axis=1)[:, None] + self.offset
+        bound = KRIVINE * self.alpha * feasible_penalty(self.gram, self.form)
+        guarantee = program.loss.value(fit) + bound
+        if not guarantee <= self.guarantee * (1 + 1e-9):
+            objections.append(f"the guarantee is {guarantee:.10g}, not {self.guarantee:.10g}")
+        same = self.dual.shape == target.shape
+        return Evidence(
+            claim=self.certificate,
+            program=program,
+            objective=program.loss.value(network(rows)) + self.alpha * network.weight_decay(),
+            dual=self.dual if same else np.zeros_like(target),
+            prove=lambda dual: proved_by(program, dual, self.scale, self.alpha),
+            objections=tuple(objections),
+        )
 
     @property
     def proved_ratio(self) -> float:
@@ -145,30 +196,52 @@ def fit_quantised(
     _check_options(alpha, n_neurons, features.shape[1])
     memory.require(memory.of_quantised(*features.shape), ways_out="fit on fewer samples or columns")
     sample_loss: SampleLoss = named("loss", loss, LOSSES, LOSSES)
-    mean = mean_loss(sample_loss, target, weights)
-    free = free_columns(rows, intercept=fit_intercept, skip=False)
-    side = features.shape[1]
-    program = Program(
-        loss=mean,
-        lift=QuadraticForms(features, np.ones((side, side)), np.ones(1), 1),
-        penalty=Unpenalised(),
-        free=free.columns,
-    )
-    program = replace(program, interior=interior_dual(program))
-    relaxed = _relaxed(program, alpha)
-    signs = _signs(relaxed, n_neurons, np.random.default_rng(random_state))
-    network = _refitted(features, signs, program, alpha, free.transform, bias)
-    upper = mean.value(network(rows)) + alpha * network.weight_decay()
+    program, transform = _program(rows, features, sample_loss, target, weights, fit_intercept)
+    relaxed = relax(program, transform, alpha)
+    signs = draw(relaxed, n_neurons, np.random.default_rng(random_state))
+    network = _refitted(features, signs, program, alpha, transform, bias)
     certificate = Certificate(
-        upper=upper,
+        upper=program.loss.value(network(rows)) + alpha * network.weight_decay(),
         lower=relaxed.lower,
         scope=Scope.ALL_NETWORKS,
         exactness=Exactness.RELAXATION,
         bound="semidefinite relaxation",
         resolution=resolution(program),
     )
-    guarantee = relaxed.loss + KRIVINE * alpha * relaxed.penalty
-    return QuantisedFit(network, certificate, guarantee, relaxed.form, relaxed.penalty)
+    return QuantisedFit(
+        network=network,
+        certificate=certificate,
+        guarantee=relaxed.loss + KRIVINE * alpha * relaxed.penalty,
+        form=relaxed.form,
+        penalty=relaxed.penalty,
+        gram=relaxed.gram,
+        offset=relaxed.offset,
+        dual=relaxed.dual,
+        scale=relaxed.scale,
+        alpha=float(alpha),
+        loss=sample_loss,
+        fit_intercept=bool(fit_intercept),
+        fingerprint=fingerprint(rows, target, weights),
+    )
+
+
+def _program(
+    rows: Floats,
+    features: Floats,
+    loss: SampleLoss,
+    target: Floats,
+    weights: Floats,
+    intercept: bool,
+) -> tuple[Program, Floats]:
+    """Return the program without its penalty, and what makes an intercept of free coefficients."""
+    free, side = free_columns(rows, intercept=intercept, skip=False), features.shape[1]
+    program = Program(
+        loss=mean_loss(loss, target, weights),
+        lift=QuadraticForms(features, np.ones((side, side)), np.ones(1), 1),
+        penalty=Unpenalised(),
+        free=free.columns,
+    )
+    return replace(program, interior=interior_dual(program)), free.transform
 
 
 def _check_options(alpha: float, n_neurons: int, side: int) -> None:
@@ -193,103 +266,6 @@ def _checked(X: Any, y: Any, sample_weight: Any) -> tuple[Floats, Floats, Floats
         raise ValueError("X or y holds NaN or infinite entries; drop or impute them")
     weights, keep = positive_weights(sample_weight, len(rows))
     return rows[keep], target[keep, None], weights[keep]
-
-
-@dataclass(frozen=True, eq=False)
-class _Relaxed:
-    form: Floats
-    """Z, (d, d)."""
-    gram: Floats
-    """P, (d, d), with diag P = penalty."""
-    penalty: float
-    loss: float
-    lower: float
-
-
-def _relaxed(program: Program, alpha: float) -> _Relaxed:
-    """Return the relaxation's solution, made feasible, and the lower bound of its dual point."""
-    base = written_out(program)
-    cone, own = _with_norm(base, program, alpha)
-    zero = np.zeros(program.lift.out_shape)
-    cost = power_of_two(program.loss.value(zero))
-    answer = interior_point(cone, cost, 1e-9, 1e-11)
-    x, z = np.array(answer.x), np.array(answer.z)
-    if not (np.isfinite(x).all() and np.isfinite(z).all()):
-        raise CvxnnError(f"Clarabel ended with {answer.status}; standardise the data")
-    kept = len(base.right)
-    iterate = iterate_of(program, base.units, x[: len(base.cost)], z[:kept], cost)
-    size = program.lift.in_shape[1]
-    form = to_matrices(iterate.blocks)[0, 0]
-    gram = to_matrices((own @ x[len(base.cost) :] * base.units.block)[None, :, None])[0, 0]
-    gram, rho = _feasible(gram, form)
-    pair = [to_matrices(z[kept + k * size :][:size][None, :, None])[0, 0] for k in (0, 1)]
-    scale = np.abs(np.diag(pair[0] + pair[1]))
-    loss = program.loss.value(program.predict(iterate.blocks, iterate.free))
-    return _Relaxed(form, gram, rho, loss, _lower(program, iterate, scale, alpha))
-
-
-def _with_norm(base: ConeProgram, program: Program, alpha: float) -> tuple[ConeProgram, Matrix]:
-    """Add alpha rho with P + Z >= 0, P - Z >= 0, and return what makes P of (rho, its entries)."""
-    size = program.lift.in_shape[1]
-    side = side_of(size)
-    column, row = np.tril_indices(side)
-    eye: Matrix = sparse.eye_array(size, format="csc")
-    diagonal = sparse.csc_array((row == column).astype(float)[:, None])
-    own = sparse.hstack([diagonal, eye[:, np.flatnonzero(row != column)]])
-    on = sparse.hstack([eye, sparse.csc_array((size, len(base.cost) - size))])
-    none = np.zeros(own.shape[1])
-    cost = none.copy()
-    cost[0] = alpha * base.units.block
-    matrix = sparse.block_array([[base.matrix, None], [-on, -own], [on, -own]], format="csc")
-    cone = base._replace(
-        square=np.concatenate([base.square, none]),
-        cost=np.concatenate([base.cost, cost]),
-        matrix=matrix,
-        right=np.concatenate([base.right, np.zeros(2 * size)]),
-        cones=[*base.cones, ("psd", side), ("psd", side)],
-    )
-    return cone, own
-
-
-def _feasible(gram: Floats, form: Floats) -> tuple[Floats, float]:
-    """Return P with a constant diagonal and P + Z, P - Z >= 0, by lifting the given one."""
-    least = min(float(np.linalg.eigvalsh(gram + s * form)[0]) for s in (1.0, -1.0))
-    lifted = gram + max(0.0, -least) * np.eye(len(gram))
-    rho = float(np.diag(lifted).max())
-    return lifted + np.diag(rho - np.diag(lifted)), rho
-
-
-def _lower(program: Program, iterate: Iterate, scale: Floats, alpha: float) -> float:
-    """Return what a dual point proves: no neuron may gain more than alpha.
-
-    For G = sum v_i x_i x_i' and any s > 0, u'Gv <= |S^-1/2 G S^-1/2| sum s for all signs u and v.
-    """
-    v = in_domain(program.loss, program.free, program.interior, iterate.dual)
-    slope = to_matrices(program.lift.adjoint(v))[0, 0]
-    scale = np.maximum(scale, 1e-12 * scale.max(initial=0.0) + 1e-300)
-    root = np.sqrt(scale)
-    most = float(np.abs(np.linalg.eigvalsh(slope / root / root[:, None])).max()) * scale.sum()
-    share = min((1 - _SAFETY) * alpha / most, 10.0) if most > 0 else 1.0
-    values = [-program.loss.conjugate(-s * v) for s in (share, min(share, 1.0), 0.0)]
-    best = max(value for value in values if not math.isnan(value))
-    return best - _SAFETY * abs(best)
-
-
-def _signs(relaxed: _Relaxed, count: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """Return `count` pairs (u, v), E u v' = (2 g / pi) Z / rho with g = log(1 + sqrt 2).
-
-    Signs of Gaussians with correlations sinh(g P / rho) within u and v and sin(g Z / rho) across
-    [AlonNaor2006].
-    """
-    form, gram = relaxed.form, relaxed.gram
-    if not relaxed.penalty > 0:
-        return np.zeros((0, len(form))), np.zeros((0, len(form)))
-    within = np.sinh(_GROWTH * gram / relaxed.penalty)
-    across = np.sin(_GROWTH * form / relaxed.penalty)
-    sizes, axes = np.linalg.eigh(np.block([[within, across], [across, within]]))
-    draws = rng.standard_normal((count, len(sizes))) * np.sqrt(np.maximum(sizes, 0)) @ axes.T
-    signs = np.where(draws >= 0, 1.0, -1.0)
-    return signs[:, : len(form)], signs[:, len(form) :]
 
 
 def _distinct(first: Floats, second: Floats) -> tuple[Floats, Floats]:
@@ -319,7 +295,7 @@ def _refitted(
     solver: Any = FISTA() if FISTA().why_not(lasso) is None else ADMM()
     found = solve_part(lasso, solver, tol=1e-7, max_iter=5000).iterate
     sizes = np.asarray(found.blocks)[0]
-    kept = np.abs(sizes[:, 0]) > _SAFETY * np.abs(sizes).max(initial=0.0)
+    kept = np.abs(sizes[:, 0]) > _FLOOR * np.abs(sizes).max(initial=0.0)
     intercept = (transform @ found.free)[-1, :]
     return QuantisedNetwork(
         first=first[kept],

@@ -98,6 +98,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):
     all_networks_ : Certificate or None
         The same upper bound, with the optimum without disturbance as the lower one, which holds for
         all networks; None unless the gates are all patterns.
+    generators_ : array (p, d) or (p, d + 1)
+        Of the gates.
     worst_case_ : WorstCase
         On the training samples.
     classes_ : array (2,)
@@ -114,6 +116,15 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):
     >>> round(4 * model.certificate_.upper, 7), model.worst_case_.exact.all()
     (0.2591534, np.True_)
     """
+
+    _held = (
+        "classes_",
+        "generators_",
+        "network_",
+        "certificate_",
+        "all_networks_",
+        "worst_case_",
+    )
 
     def __init__(
         self,
@@ -158,6 +169,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):
         if kind.bias and isinstance(choice, str) and choice == "sample":
             choice = _clear(X, int(self.n_gates), rng)
         gates, scope = gates_of(kind, X, choice, int(self.n_gates), rng)
+        self.generators_ = gates.generators
         if (size := features.size * features.shape[1] * 2 * len(gates)) > _SIZE:
             raise ValueError(
                 f"the program has {size:,} numbers in one map and the limit is {_SIZE:,}; pass "
@@ -229,6 +241,11 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):
         blocks = np.where(small[:, None], 0.0, blocks)
         d = self.n_features_in_
         return kind.recover(gates, blocks[:, :, None], np.zeros(1), np.zeros((d, 1)), features)
+
+    def _settle(self, features: Any) -> None:
+        """Raise ValueError where what a file held does not fit together."""
+        if len(self.classes_) != 2 or np.shape(self.network_.skip) != (features, 1):
+            raise ValueError("its network is not one of two classes and of its features")
 
     def _rng(self) -> np.random.Generator:
         return np.random.default_rng(check_random_state(self.random_state).randint(2**31))

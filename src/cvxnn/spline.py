@@ -74,6 +74,16 @@ class ConvexSpline(RegressorMixin, BaseEstimator):
     (np.True_, True)
     """
 
+    _held = (
+        "network_",
+        "knots_",
+        "decay_",
+        "certificate_",
+        "alpha_max_",
+        "dual_",
+        "fingerprint_",
+    )
+
     def __init__(self, alpha: float = 1e-3, *, skip: bool = False, tol: float = 1e-6) -> None:
         self.alpha = alpha
         self.skip = skip
@@ -116,6 +126,11 @@ class ConvexSpline(RegressorMixin, BaseEstimator):
                 stacklevel=2,
             )
         return self
+
+    def _settle(self, features: Any) -> None:
+        """Raise ValueError where what a file held does not fit together."""
+        if features != 1 or np.shape(self.network_.skip) != (1, 1) or self.dual_.ndim != 2:
+            raise ValueError("its network is not one of a column, or its dual vector no column")
 
     def predict(self, X: Any) -> Floats:
         """Return the spline at samples (n, 1), (n,)."""

@@ -146,7 +146,7 @@ def problem_of(
 ) -> Problem:
     """Return the problem at alpha = 1; `target` (n, c) in float64, positive `weights` (n,)."""
     problem = assemble(
-        architecture,
+        architecture.weighted(weights),
         X,
         gates,
         mean_loss(loss, target, weights),
@@ -170,7 +170,8 @@ def open_problem_of(
 ) -> OpenProblem:
     """Return the problem over all networks at alpha = 1; arguments as in `problem_of`."""
     free = free_columns(X, intercept=intercept, skip=skip)
-    problem = open_problem(architecture, X, mean_loss(loss, target, weights), free)
+    loss_of_all = mean_loss(loss, target, weights)
+    problem = open_problem(architecture.weighted(weights), X, loss_of_all, free)
     return problem.within(interior_dual(problem.program))
 
 

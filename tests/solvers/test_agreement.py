@@ -1,8 +1,12 @@
-"""A thousand small problems: what a user gets against CVXPY, and what the other solvers claim."""
+"""A thousand small problems: what a user gets against CVXPY, and what the other solvers claim.
+
+Every tenth is solved; with EVERY=1 in the environment all of them.
+"""
 
 from collections.abc import Iterator
 
 import pytest
+from tests.every import share
 from tests.solvers.problems import LOSSES, Drawn, Sizes, draw
 from tests.solvers.test_reference import cvxpy_optimum
 
@@ -64,5 +68,6 @@ def complaints(number: int) -> Iterator[str]:
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_our_optimum_is_clarabels(chunk: int) -> None:
     size = PROBLEMS // CHUNKS
-    numbers = range(size * chunk, size * (chunk + 1))
+    step = share(10)
+    numbers = range(size * chunk + chunk % step, size * (chunk + 1), step)
     assert [line for number in numbers for line in complaints(number)] == []

@@ -134,6 +134,9 @@ class Architecture(Protocol):
         All networks on any gates says that there are none to choose.
         """
 
+    def weighted(self, weights: Array) -> "Architecture":
+        """Return the architecture whose statistics count training samples `weights` (n,) times."""
+
     def features(self, X: Array) -> Array:
         """Return what the neurons see, (n, d) or (n, d + 1)."""
 
@@ -170,6 +173,9 @@ class Architecture(Protocol):
 class Growing(Architecture, Protocol):
     """An architecture that `grows`: on data made of its features its neurons are ReLU neurons."""
 
+    def weighted(self, weights: Array) -> "Growing":
+        """Return the architecture whose statistics count training samples `weights` (n,) times."""
+
     def plain(self, features: Array) -> Array:
         """Return data X' (n, D) on which every neuron is max(0, X'u), of length |u|."""
 
@@ -201,14 +207,11 @@ class Problem:
         return replace(self, alpha=alpha, program=replace(self.program, penalty=penalty))
 
     def subset(self, index: Array, weights: Array) -> "Problem":
-        """Return the problem of the samples at `index`, weighted by `weights`.
-
-        Its gates are those that stay distinct there.
-        """
+        """Return the problem of samples, weighted anew, on the gates that stay distinct there."""
         xp, loss, host = namespace(self.X), self.program.loss, to_numpy(index)
         X = pick(self.X, index)
         return assemble(
-            self.architecture,
+            self.architecture.weighted(weights),
             X,
             self.architecture.source.useful(
                 Gates(self.gates.generators, self.gates.masks[:, host]),
@@ -281,11 +284,10 @@ class Problem:
     def certificate(self, network: Network, certificate: Certificate) -> Certificate:
         """Return the certificate with the network's own objective as its upper bound."""
         listed = self.scope is Scope.ALL_NETWORKS and len(self.gates) > 0
-        bound = "enumeration" if listed else "dual"
         return replace(
             certificate,
             upper=self.objective(network),
-            bound=bound,
+            bound="enumeration" if listed else "dual",
             resolution=resolution(self.program),
         )
 

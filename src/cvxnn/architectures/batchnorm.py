@@ -1,11 +1,12 @@
 """Batch normalisation before the ReLU: a ReLU program on whitened data."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cvxnn.architectures.base import AXES, Sizes, mean_of, with_bias
 from cvxnn.architectures.relu import ReLU, ReLUNetwork
@@ -15,6 +16,8 @@ from cvxnn.functions import Penalty
 from cvxnn.gates import Gates, HalfSpaces
 from cvxnn.maps import Signed
 from cvxnn.program import Constraint
+
+Floats = NDArray[np.float64]
 
 _CONSTANT = 1e-12
 """A column whose deviation is below this share of its largest entry does not vary."""
@@ -115,14 +118,16 @@ class BatchNormNetwork:
 
 
 class _White(NamedTuple):
-    """Centred data in an orthonormal basis: (X - 1 mean') W = U."""
+    """Centred data in an orthonormal basis: (X - 1 mean') W = U, U'diag(p)U = I / n."""
 
     basis: Array
-    """U, (n, r), with orthonormal columns that sum to zero."""
+    """U, (n, r), with columns that sum to zero, each sample as often as it counts."""
     weights: Array
     """W, (d, r)."""
     mean: Array
     """(d,)."""
+    shares: Array
+    """n p, (n, 1): one for each sample where they count alike."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +151,8 @@ class BatchNorm:
     """Divide by |X w - mean| and not by the standard deviation: g is n^-1/2 times as much."""
     unit_shift: bool = False
     """Let a shift of b add b / sqrt(n)."""
+    weights: Floats | None = field(default=None, init=False, repr=False, compare=False)
+    """(n,): of the training samples, set by `weighted`; None: each counts once."""
 
     name = "batchnorm"
     bias = True  # the shifts
@@ -170,6 +177,16 @@ class BatchNorm:
         """Return that of ReLU networks."""
         return _RELU.scope(every=every, outputs=outputs)
 
+    def weighted(self, weights: Array) -> "BatchNorm":
+        """Return the architecture whose statistics count samples by their weights (n,)."""
+        found = replace(self)
+        object.__setattr__(found, "weights", np.asarray(to_numpy(weights), dtype=np.float64))
+        return found
+
+    def _count(self, n: int) -> Floats:
+        """Return how many copies of a sample there are, (n,)."""
+        return np.ones(n) if self.weights is None else self.weights
+
     def features(self, X: Array) -> Array:
         """Return the data with a column of ones, whose half-spaces are the neurons'."""
         return with_bias(X, True)
@@ -188,14 +205,18 @@ class BatchNorm:
 
     def plain(self, features: Array) -> Array:
         """Return X' = [h sqrt(n) U, k 1] in float64, (n, r + 1) from (n, d + 1)."""
-        xp, white = namespace(features), _white(features)
+        xp, white = namespace(features), self._white(features)
         scale, shift = self._units(features.shape[0])
         ones = double(features)[:, -1:]
         columns = scale * features.shape[0] ** 0.5 * white.basis
         return xp.concat([columns, shift * ones], axis=1)
 
+    def _white(self, features: Array) -> _White:
+        return _white(features, self._count(features.shape[0]))
+
     def _units(self, n: int) -> tuple[float, float]:
-        return n**-0.5 if self.unit_scale else 1.0, n**-0.5 if self.unit_shift else 1.0
+        root = float(self._count(n).sum()) ** -0.5
+        return root if self.unit_scale else 1.0, root if self.unit_shift else 1.0
 
     def of(self, network: BatchNormNetwork) -> "BatchNorm":
         """Return the architecture with the units of the network."""
@@ -212,7 +233,7 @@ class BatchNorm:
     def grown(self, parameters: dict[str, Array], features: Array) -> BatchNormNetwork:
         """Return the network whose neurons on X' have these weights, of variance one."""
         plain, blocks = ReLUNetwork(**parameters), parameters["weights_out"]
-        white, n = _white(features), features.shape[0]
+        white, n = self._white(features), features.shape[0]
         inward = to_numpy(plain.weights_in)
         gammas = np.linalg.norm(inward[:, :-1], axis=1)
         # a neuron that is its shift alone still normalises something
@@ -236,9 +257,9 @@ class BatchNorm:
 
     def unlift(self, network: BatchNormNetwork, gates: Gates, features: Array) -> Array:
         """Return blocks in which every neuron lies in the closed cone of one of the gates."""
-        white = _white(features)
+        white = self._white(features)
         values = to_numpy(double(features))[:, :-1] @ to_numpy(network.weights_in).T
-        turns = values.T @ to_numpy(white.basis)
+        turns = values.T @ to_numpy(white.shares * white.basis)
         sizes = np.linalg.norm(turns, axis=1)
         scales = to_numpy(network.gammas) / np.where(sizes > 0, sizes, 1.0)
         inward = np.column_stack([scales[:, None] * turns, to_numpy(network.shifts)])
@@ -276,29 +297,31 @@ class BatchNorm:
         return _RELU.sizes(n, d, p, outputs)
 
 
-def _white(features: Array) -> _White:
-    """Return the whitening of data (n, d + 1) with a last column of ones.
+def _white(features: Array, weights: Floats) -> _White:
+    """Return the whitening of data (n, d + 1) with a last column of ones, and weights (n,).
 
     Columns are standardised first, so that their units do not decide what rounding is.
     """
     xp = namespace(features)
     rows = double(features)[:, :-1]
     n, d = rows.shape
-    mean = xp.mean(rows, axis=0)
+    shares = like(n * (weights / weights.sum())[:, None], rows)
+    mean = xp.mean(shares * rows, axis=0)
     centred = rows - mean
-    deviations = xp.sqrt(xp.mean(centred**2, axis=0))
+    deviations = xp.sqrt(xp.mean(shares * centred**2, axis=0))
     varies = deviations > _CONSTANT * xp.max(xp.abs(rows), axis=0)
     scales = xp.where(varies, deviations, xp.ones_like(deviations))
     standard = xp.where(varies, centred / scales, xp.zeros_like(centred))
-    left, values, right = xp.linalg.svd(standard, full_matrices=False)
+    left, values, right = xp.linalg.svd(xp.sqrt(shares) * standard, full_matrices=False)
     largest = float(values[0]) if min(n, d) > 0 else 0.0
     rank = int(xp.sum(xp.astype(values > _RANK * largest, xp.int64))) if largest > 0 else 0
     # all machines must find one basis of the many, since trees of boxes in it are kept as proofs:
     # the polar factor of full rank, which is smooth in the data, and else singular vectors of one
     # sign
     if rank == d:
-        return _White(left @ right, right.T / values @ right / scales[:, None], mean)
+        axes = right.T / values @ right / scales[:, None]
+        return _White(left @ right / xp.sqrt(shares), axes, mean, shares)
     along = like(np.cos(np.arange(1.0, d + 1)), right)
     signs = xp.where(right[:rank, :] @ along < 0, -1.0, 1.0)
-    weights = right[:rank, :].T / values[:rank] * signs / scales[:, None]
-    return _White(left[:, :rank] * signs, weights, mean)
+    axes = right[:rank, :].T / values[:rank] * signs / scales[:, None]
+    return _White(left[:, :rank] * signs / xp.sqrt(shares), axes, mean, shares)

@@ -1,26 +1,22 @@
 """Batch normalisation after the ReLU: every pattern has an orthonormal basis of its own."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cvxnn.architectures.base import AXES, Sizes, mean_of, with_bias
+from cvxnn.architectures.centred import Free, balanced, neuron_of, pattern_of, place_of
 from cvxnn.architectures.relu import ReLU
 from cvxnn.arrays import Array, double, like, namespace, to_numpy
 from cvxnn.certificate import Exactness, Scope
 from cvxnn.functions import Nonnegative, Penalty
-from cvxnn.gates import Gates, HalfSpaces, distinct
-from cvxnn.gates.arrangement import interior
-from cvxnn.gates.base import Floats, Masks
+from cvxnn.gates import Gates
+from cvxnn.gates.base import Floats
 from cvxnn.maps import Stacked, StackedRows
 from cvxnn.program import Constraint
-
-_RANK = 1e-9
-"""Singular values below this share of the largest are rounding."""
 
 _RELU = ReLU(bias=False)
 
@@ -108,103 +104,6 @@ class BatchNormAfterNetwork:
 
 
 @dataclass(frozen=True)
-class Free:
-    """Half-spaces in which no norm-free part of a neuron stands in the way of another.
-
-    A change of w that moves no centred output, (X z)_+ being constant on the pattern, costs
-    nothing. Gates are useful where there is none, or one that puts every row that it moves on its
-    side: then those rows are no constraint. With all patterns every gate is used, for such a part
-    of a neuron can be moved until another pattern holds it.
-    """
-
-    def given(self, features: Array, generators: Array) -> Gates:
-        """Return the gates of these generators, all kept, in order."""
-        return HalfSpaces().given(features, generators)
-
-    def draw(self, features: Array, count: int, rng: np.random.Generator) -> Gates:
-        """Return the useful ones of `count` Gaussian gates; ValueError if none is in many more."""
-        for more in (1, 4, 16, 64):
-            found = self.useful(HalfSpaces().draw(features, more * count, rng), features)
-            if len(found):
-                return found.take(slice(count))
-        raise ValueError(
-            f"none of {64 * count} Gaussian gates leaves every neuron free on these "
-            f'{features.shape[0]} samples; pass bias=True, or gates="enumerate"'
-        )
-
-    def every(self, features: Array) -> Gates:
-        """Return the cells of the arrangement that are open on some sample."""
-        return HalfSpaces().every(features)
-
-    def useful(self, gates: Gates, features: Array) -> Gates:
-        """Return the distinct gates that leave neurons free; there may be none."""
-        kept, rows = distinct(gates), _balanced(features)
-        free = [_pattern(rows, mask).free for mask in kept.masks]
-        return kept.take(np.array(free, dtype=np.bool_))
-
-    def canonical(self, masks: Masks) -> Masks:
-        """Return the masks themselves."""
-        return masks
-
-
-class _Rows(NamedTuple):
-    """Data in an orthonormal basis of their column space: features W = basis."""
-
-    basis: Floats
-    """(n, r)."""
-    weights: Floats
-    """W, (d, r)."""
-
-
-class _Pattern(NamedTuple):
-    """A pattern's neurons in coordinates in which their centred outputs are orthonormal."""
-
-    outputs: Floats
-    """U, (n, r), with zero columns below the rank."""
-    weights: Floats
-    """V S^-1, (r, r): from coordinates to a neuron on the basis."""
-    cone: Floats
-    """(n, r), rows that are not negative on the cone; zero where the push decides."""
-    push: Floats
-    """(r,), a neuron on the basis that moves the rows it decides inside, and no centred output."""
-    free: bool
-    """Whether every row that can be moved at no cost is decided by the push."""
-
-
-def _balanced(features: Array) -> _Rows:
-    """Return the data in a basis; columns are scaled first, so that their units are no rank."""
-    x = to_numpy(double(features))
-    peaks = np.abs(x).max(axis=0)
-    scales = np.where(peaks > 0, peaks, 1.0)
-    left, values, right = np.linalg.svd(x / scales, full_matrices=False)
-    rank = int((values > _RANK * values.max(initial=0.0)).sum())
-    return _Rows(left[:, :rank], right[:rank].T / values[:rank] / scales[:, None])
-
-
-def _pattern(rows: _Rows, mask: Masks) -> _Pattern:
-    active = rows.basis * mask[:, None]
-    r = active.shape[1]
-    # padded to at least r rows, so that all of the right singular vectors are there
-    padded = np.concatenate([active - active.mean(axis=0), np.zeros((r, r))])
-    left, values, right = np.linalg.svd(padded, full_matrices=False)
-    kept = values > _RANK  # beside rows of norm one
-    outputs = np.where(kept, left[: len(active)], 0.0)
-    weights = np.where(kept, right.T / np.where(kept, values, 1.0), 0.0)
-    signed = np.where(mask[:, None], rows.basis, -rows.basis)
-    moved = signed @ right[~kept].T
-    lengths = np.linalg.norm(moved, axis=1)
-    movable = lengths > _RANK
-    push, free = np.zeros(r), True
-    if movable.any():
-        inside = interior(moved[movable] / lengths[movable, None])
-        free = inside is not None
-        movable = movable & free
-        push = push if inside is None else inside @ right[~kept]
-    cone = np.where(movable[:, None], 0.0, signed @ weights)
-    return _Pattern(outputs, weights, cone, push, free)
-
-
-@dataclass(frozen=True)
 class BatchNormAfter:
     """ReLU networks with batch normalisation after the ReLU [Ergen2022].
 
@@ -227,6 +126,8 @@ class BatchNormAfter:
     """Divide by |(X w)_+ - mean| and not by the standard deviation."""
     unit_shift: bool = False
     """Let a shift of b add b / sqrt(n)."""
+    weights: Floats | None = field(default=None, init=False, repr=False, compare=False)
+    """(n,): of the training samples, set by `weighted`; None: each counts once."""
 
     name = "batchnorm_after"
     exactness = Exactness.EXACT
@@ -249,29 +150,36 @@ class BatchNormAfter:
         """Return that of ReLU networks."""
         return _RELU.scope(every=every, outputs=outputs)
 
+    def weighted(self, weights: Array) -> "BatchNormAfter":
+        """Return the architecture whose statistics count samples by their weights (n,)."""
+        found = replace(self)
+        object.__setattr__(found, "weights", np.asarray(to_numpy(weights), dtype=np.float64))
+        return found
+
     def features(self, X: Array) -> Array:
         """Return the data, with a column of ones for the bias."""
         return with_bias(X, self.bias)
 
     def _units(self, n: int) -> tuple[float, float]:
-        return n**-0.5 if self.unit_scale else 1.0, n**-0.5 if self.unit_shift else 1.0
+        root = float(n if self.weights is None else self.weights.sum()) ** -0.5
+        return root if self.unit_scale else 1.0, root if self.unit_shift else 1.0
 
     def lift(self, features: Array, gates: Gates, outputs: int) -> Stacked:
         """Return the sum of +-h sqrt(n) U_i t + k b over blocks (t, b), first those with plus."""
-        n, rows = features.shape[0], _balanced(features)
+        n, rows = features.shape[0], balanced(features, self.weights)
         scale, shift = self._units(n)
         ones = np.full((n, 1), shift)
-        parts = [n**0.5 * scale * _pattern(rows, mask).outputs for mask in gates.masks]
+        parts = [n**0.5 * scale * pattern_of(rows, mask).outputs for mask in gates.masks]
         factors = [np.concatenate([sign * u, ones], axis=1) for sign in (1, -1) for u in parts]
         shape = (2 * len(gates), n, rows.basis.shape[1] + 1)
         return Stacked(like(np.array(factors).reshape(shape), double(features)), outputs)
 
     def constraint(self, features: Array, gates: Gates, outputs: int) -> Constraint:
         """Return the cones on which w = V_i S_i^-1 t has the pattern of its gate."""
-        rows = _balanced(features)
+        rows = balanced(features, self.weights)
         matrices = np.zeros((len(gates), features.shape[0], rows.basis.shape[1] + 1))
         for matrix, mask in zip(matrices, gates.masks, strict=True):
-            matrix[:, :-1] = _pattern(rows, mask).cone
+            matrix[:, :-1] = pattern_of(rows, mask).cone
         both = np.concatenate([matrices, matrices])
         return Constraint(StackedRows(like(both, double(features)), outputs), Nonnegative())
 
@@ -289,8 +197,9 @@ class BatchNormAfter:
         self, gates: Gates, blocks: Array, intercept: Array, skip: Array, features: Array
     ) -> BatchNormAfterNetwork:
         """Return one balanced neuron per nonzero block and output, of variance one if it varies."""
-        host, rows, n = to_numpy(blocks), _balanced(features), features.shape[0]
-        patterns = {i: _pattern(rows, gates.masks[i]) for i in np.flatnonzero(_used(host))}
+        host, n = to_numpy(blocks), features.shape[0]
+        rows = balanced(features, self.weights)
+        patterns = {i: pattern_of(rows, gates.masks[i]) for i in np.flatnonzero(_used(host))}
         host = host.copy()
         for i, pattern in patterns.items():  # coordinates below the rank are of no use
             host[[i, len(gates) + i], :-1] *= np.any(pattern.outputs, axis=0, keepdims=True).T
@@ -303,7 +212,7 @@ class BatchNormAfter:
         turns = turns * found[:, :-1]
         places, signs = block % max(1, len(gates)), np.where(block < len(gates), 1.0, -1.0)
         inner = [
-            _neuron(rows, gates.masks[i], patterns[i], turn)
+            neuron_of(rows, gates.masks[i], patterns[i], turn)
             for i, turn in zip(places, turns, strict=True)
         ]
         shape = (len(block), rows.basis.shape[1])
@@ -311,7 +220,7 @@ class BatchNormAfter:
         values = np.maximum(to_numpy(double(features)) @ weights.T, 0)
         made = {
             "weights_in": weights,
-            "means": values.mean(axis=0),
+            "means": (rows.shares * values).mean(axis=0),
             "variances": np.ones(len(block)),
             "gammas": signs * sizes / roots,
             "shifts": found[:, -1] / roots,
@@ -326,13 +235,13 @@ class BatchNormAfter:
 
     def unlift(self, network: BatchNormAfterNetwork, gates: Gates, features: Array) -> Array:
         """Return blocks in which every neuron lies in the closed cone of one of the gates."""
-        rows, x = _balanced(features), to_numpy(double(features))
+        rows, x = balanced(features, self.weights), to_numpy(double(features))
         weights, outer = to_numpy(network.weights_in), to_numpy(network.weights_out)
         places = _RELU.places(weights, gates, x)
         blocks = np.zeros((2 * len(gates), rows.basis.shape[1] + 1, outer.shape[1]))
         pairs = np.stack([to_numpy(network.gammas), to_numpy(network.shifts)], axis=1)
         for w, place, pair, a in zip(weights, places, pairs, outer, strict=True):
-            turn = _pattern(rows, gates.masks[place]).outputs.T @ np.maximum(x @ w, 0)
+            place, turn = place_of(rows, gates, place, np.maximum(x @ w, 0))
             size = np.linalg.norm(turn)
             turn = turn / size if size > 0 else turn
             gammas, shifts = pair[0] * a, pair[1] * a
@@ -374,13 +283,3 @@ def _used(blocks: Floats) -> NDArray[np.bool_]:
     """Tell which gates (p,) have a block (2p, d, c) that is not zero."""
     pairs = blocks.reshape(2, len(blocks) // 2, -1)
     return np.asarray(pairs.any(axis=(0, 2)))
-
-
-def _neuron(rows: _Rows, mask: Masks, pattern: _Pattern, turn: Floats) -> Floats:
-    """Return the neuron (r,) on the basis of a pattern's coordinates, pushed onto its side."""
-    neuron = pattern.weights @ turn
-    signs = np.where(mask, 1.0, -1.0)
-    rate, missing = signs * (rows.basis @ pattern.push), -signs * (rows.basis @ neuron)
-    decided = ~pattern.cone.any(axis=1) & (rate > _RANK)
-    needed = np.max(missing[decided] / rate[decided], initial=0.0)
-    return neuron + needed * pattern.push

@@ -108,6 +108,10 @@ class GatedReLU:
         """Return that of the gates: they are a part of the network."""
         return Scope.GIVEN_GATES
 
+    def weighted(self, weights: Array) -> "GatedReLU":
+        """Return the architecture itself."""
+        return self
+
     def features(self, X: Array) -> Array:
         """Return the data, with a column of ones for the bias."""
         return with_bias(X, self.bias)

@@ -168,6 +168,10 @@ class Polynomial:
         """Return all networks: the program is over all of them without any gates."""
         return Scope.ALL_NETWORKS
 
+    def weighted(self, weights: Array) -> "Polynomial":
+        """Return the architecture itself."""
+        return self
+
     def features(self, X: Array) -> Array:
         """Return the data, with a column of ones for the bias."""
         return with_bias(X, self.bias)
@@ -270,10 +274,19 @@ def decomposed(matrix: Floats) -> tuple[Floats, Floats]:
     vectors whose <p, J p> differ in sign are turned in their plane until one of them has
     |p_1..| = |p_s|, which is then a neuron. At most as many neurons as the rank.
 
+    Raises ValueError for a matrix that is not symmetric up to rounding.
+
     >>> u, w = decomposed(np.diag([1.0, 1.0, 2.0]))
     >>> np.linalg.norm(u, axis=1).round(12).tolist(), round(float(w.sum()), 12)
     ([1.0, 1.0, 1.0], 2.0)
     """
+    apart = np.abs(matrix - matrix.T)
+    if apart.max(initial=0.0) > 1e-9 * np.abs(matrix).max(initial=0.0):
+        i, j = np.unravel_index(int(apart.argmax()), matrix.shape)
+        raise ValueError(
+            f"entry ({i}, {j}) is {matrix[i, j]:.6g} and ({j}, {i}) is {matrix[j, i]:.6g}; a "
+            "moment matrix is symmetric: pass (M + M') / 2"
+        )
     sizes, axes = np.linalg.eigh(matrix)
     kept = sizes > _FLOOR * max(float(sizes[-1]), 0.0)
     rest = (np.sqrt(sizes[kept]) * axes[:, kept]).T

@@ -108,6 +108,10 @@ class ReLU:
             return Scope.SEPARATE_OUTPUTS
         return Scope.ALL_NETWORKS if every else Scope.GIVEN_GATES
 
+    def weighted(self, weights: Array) -> "ReLU":
+        """Return the architecture itself."""
+        return self
+
     def features(self, X: Array) -> Array:
         """Return the data, with a column of ones for the bias."""
         return with_bias(X, self.bias)

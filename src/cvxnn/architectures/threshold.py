@@ -157,6 +157,10 @@ class Threshold:
         """Return all networks for all patterns."""
         return Scope.ALL_NETWORKS if every else Scope.GIVEN_GATES
 
+    def weighted(self, weights: Array) -> "Threshold":
+        """Return the architecture itself."""
+        return self
+
     def features(self, X: Array) -> Array:
         """Return the data, with a column of ones for the bias."""
         return with_bias(X, self.bias)

@@ -36,7 +36,7 @@ def architecture_of(name: str, bias: bool) -> Architecture:
     ValueError for other names, and where neurons always have a bias.
     """
     known: Any = training.architecture_of(name)
-    options = {field.name for field in fields(known)}
+    options = {field.name for field in fields(known) if field.init}
     if not (bias or "bias" in options):
         raise ValueError(f"{name} networks always have a hidden bias; leave out --no-bias")
     chosen: Architecture = replace(known, bias=bias) if "bias" in options else known

@@ -65,7 +65,7 @@ class OpenProblem:
 
     def subset(self, index: Array, weights: Array) -> "OpenProblem":
         """Return the problem of the samples at `index`, weighted by `weights`."""
-        return _open(self.architecture, self.base.subset(index, weights))
+        return _open(self.architecture.weighted(weights), self.base.subset(index, weights))
 
     def within(self, interior: Array | None) -> "OpenProblem":
         """Return the same problem with a dual point inside the domain of its loss's conjugate."""

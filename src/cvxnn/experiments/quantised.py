@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cvxnn.everywhere.signs import KRIVINE
 from cvxnn.experiments.descent import Floats
 from cvxnn.experiments.equality import Between, draw_between, height, misfit
 from cvxnn.experiments.figures import BLUE, GREEN, GREY, RED, beside, canvas, styled
@@ -15,7 +16,7 @@ from cvxnn.experiments.starts import Parts, Slope, adam
 from cvxnn.functions import GroupNorm, Squared, mean_loss
 from cvxnn.maps import Gated
 from cvxnn.program import Program
-from cvxnn.quantised import KRIVINE, QuantisedFit, fit_quantised
+from cvxnn.quantised import QuantisedFit, fit_quantised
 from cvxnn.solve import solve
 from cvxnn.solvers import FISTA
 

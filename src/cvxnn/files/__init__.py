@@ -24,7 +24,8 @@ _UNFIT = (AttributeError, KeyError, IndexError, TypeError, ValueError, OverflowE
 def save(model: Any, path: str | os.PathLike[str], notes: dict[str, Any] | None = None) -> None:
     """Write a fitted estimator, or a pipeline that scales for one, to a model file.
 
-    Before the estimator a pipeline may have ColumnEncoder and StandardScaler steps. The file is
+    Before the estimator a pipeline may have ColumnEncoder and StandardScaler steps; what
+    `fit_quantised` returns may be saved too. The file is
     safetensors with JSON metadata under a checksum. It holds the network, gates, dual
     vector, certificate, options, names and classes; the convex blocks and the trace stay behind,
     and so do callbacks and random states. `notes` is JSON of the caller's, for `read_notes`.

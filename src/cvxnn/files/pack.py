@@ -9,20 +9,28 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
 from cvxnn.architectures import BY_NAME
+from cvxnn.denoiser import ConvexDenoiser
 from cvxnn.density import ConvexDensity
 from cvxnn.encoding import ColumnEncoder
 from cvxnn.errors import UnsupportedError
 from cvxnn.estimators import ConvexClassifier, ConvexRegressor
 from cvxnn.estimators_cv import ConvexClassifierCV, ConvexRegressorCV
+from cvxnn.files.records import certificate_entry, fields_of
 from cvxnn.files.sealed import Arrays
 from cvxnn.forecaster import ConvexForecaster
+from cvxnn.quantised import QuantisedFit
+from cvxnn.robust import RobustClassifier
+from cvxnn.spline import ConvexSpline
 from cvxnn.training import LOSSES, SOLVERS
 
 Json = dict[str, Any]
 
 _NETWORKS = ConvexRegressor, ConvexRegressorCV, ConvexClassifier, ConvexClassifierCV
 _SERIES = ConvexForecaster, ConvexDensity
-KINDS = {kind.__name__: kind for kind in (ColumnEncoder, StandardScaler, *_NETWORKS, *_SERIES)}
+_RECORDS = ConvexDenoiser, ConvexSpline, RobustClassifier, QuantisedFit
+KINDS: dict[str, Any] = {
+    kind.__name__: kind for kind in (ColumnEncoder, StandardScaler, *_NETWORKS, *_SERIES, *_RECORDS)
+}
 """The steps that a file may hold."""
 
 OBJECTS: dict[str, Mapping[str, Any]] = {
@@ -31,9 +39,6 @@ OBJECTS: dict[str, Mapping[str, Any]] = {
     "solver": SOLVERS,
 }
 """The options that may be objects, and the objects that they may be."""
-
-BOUNDS = ("upper", "lower", "violation", "resolution")
-"""The numbers of a certificate."""
 
 SCALES = ("mean", "var", "scale")
 """The arrays of a scaler."""
@@ -49,14 +54,18 @@ def packed(step: Any, prefix: str, arrays: Arrays) -> Json:
         raise UnsupportedError(
             f"a model file cannot hold {kind}; expected ConvexRegressor, ConvexClassifier or their "
             "CV versions, alone or in a Pipeline after ColumnEncoder and StandardScaler steps, "
-            "ConvexForecaster or ConvexDensity"
+            "ConvexForecaster, ConvexDensity, ConvexDenoiser, ConvexSpline, RobustClassifier or "
+            "what fit_quantised returns"
         )
+    if is_dataclass(step):
+        return {"kind": kind, "features": None, **fields_of(step, prefix, arrays, packed)}
     check_is_fitted(step)
     names = getattr(step, "feature_names_in_", None)
-    pack = _PACKS.get(type(step), _estimator)
+    pack = _record if hasattr(step, "_held") else _PACKS.get(type(step), _estimator)
+    features = getattr(step, "n_features_in_", None)  # series and images have none
     return {
         "kind": kind,
-        "features": int(getattr(step, "n_features_in_", 1)),  # a forecaster has its series
+        "features": None if features is None else int(features),
         "feature_names": None if names is None else names.tolist(),
         **pack(step, prefix, arrays),
     }
@@ -107,6 +116,10 @@ def _density(model: Any, prefix: str, arrays: Arrays) -> Json:
     }
 
 
+def _record(model: Any, prefix: str, arrays: Arrays) -> Json:
+    return {"params": _params(model), **fields_of(model, prefix, arrays, packed)}
+
+
 def _params(model: Any) -> Json:
     return {name: _param(name, x) for name, x in model.get_params(deep=False).items()}
 
@@ -141,8 +154,7 @@ def _estimator(model: Any, prefix: str, arrays: Arrays) -> Json:
         "skip": bool(model.skip_),
         "alpha_max": float(model.alpha_max_),
         "fingerprint": model.fingerprint_,
-        "certificate": {name: float(getattr(claim, name)) for name in BOUNDS}
-        | {"scope": claim.scope.name, "exactness": claim.exactness.name, "bound": claim.bound},
+        "certificate": certificate_entry(claim),
         "whole": claim.whole,
         "estimated_gap": model.estimated_gap_,
         "status": solution.status.name,
@@ -183,7 +195,7 @@ def _object(name: str, value: Any) -> Any:
     if known is None or type(value) is not type(known):
         ours = ", ".join(type(one).__name__ for one in OBJECTS[name].values())
         raise UnsupportedError(f"a model file cannot hold {name}={value!r}; expected one of {ours}")
-    settings = {field.name: getattr(value, field.name) for field in fields(known)}
+    settings = {field.name: getattr(value, field.name) for field in fields(known) if field.init}
     return {
         "name": known.name,
         "settings": {

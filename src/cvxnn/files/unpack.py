@@ -1,6 +1,6 @@
 """From JSON and arrays back to a fitted step, everything checked against everything else."""
 
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,8 @@ from cvxnn.estimators import ConvexClassifier, ConvexRegressor
 from cvxnn.everywhere.bound import Proof
 from cvxnn.everywhere.relaxed import Moments
 from cvxnn.everywhere.trees import Tree
-from cvxnn.files.pack import BOUNDS, KINDS, OBJECTS, SCALES, Json
+from cvxnn.files.pack import KINDS, OBJECTS, SCALES, Json
+from cvxnn.files.records import certificate_of, held_of, number, record_of, text
 from cvxnn.files.sealed import Arrays
 from cvxnn.forecaster import ConvexForecaster
 from cvxnn.lags import Scale
@@ -52,9 +53,11 @@ def unpacked(step: Json, prefix: str, arrays: Arrays) -> Any:
     """
     kind = KINDS[step["kind"]]
     own = {name.removeprefix(prefix): x for name, x in arrays.items() if name.startswith(prefix)}
-    unpack = _UNPACKS.get(kind, _estimator)
+    if is_dataclass(kind):
+        return record_of(kind, step, "", own, unpacked)
+    unpack = _record if hasattr(kind, "_held") else _UNPACKS.get(kind, _estimator)
     fitted = unpack(kind, step, own)
-    if kind is ConvexForecaster:
+    if step["features"] is None:
         return fitted
     fitted.n_features_in_ = _whole(step, "features")
     names = step["feature_names"]
@@ -112,8 +115,8 @@ def _forecaster(kind: Any, step: Json, own: Arrays) -> Any:
             raise ValueError(f"{name} is {array.dtype} {array.shape}; expected float64 (n,)")
     q, names = len(held["exog_mean"]), step["exog_names"]
     model.scale_ = Scale(
-        mean=_number(step, "mean"),
-        deviation=_number(step, "deviation"),
+        mean=number(step, "mean"),
+        deviation=number(step, "deviation"),
         exog_mean=held["exog_mean"],
         exog_deviation=held["exog_deviation"],
     )
@@ -147,6 +150,19 @@ def _density(kind: Any, step: Json, own: Arrays) -> Any:
     if rates.shape != (len(parts),) or not ((rates > 0) & (rates < 1)).all():
         raise ValueError("its rates are not one probability for every coordinate")
     model.certificate_ = sum_of([part.certificate_ for part in networks])
+    return model
+
+
+def _record(kind: Any, step: Json, own: Arrays) -> Any:
+    held = held_of(step, "", own, unpacked)
+    if held.keys() != set(kind._held):
+        raise ValueError(f"it holds {sorted(held)}; expected {sorted(kind._held)}")
+    inside = held.get("regressor_")
+    generators: Any = held.get("generators_") if inside is None else inside.generators_
+    model = kind(**_params(kind, step["params"], generators))
+    for name, value in held.items():
+        setattr(model, name, value)
+    model._settle(step["features"])
     return model
 
 
@@ -206,19 +222,19 @@ def _restore(model: Any, step: Json, own: Arrays, architecture: Any) -> None:
         model.alpha_path_ = own["alpha_path"]
     if "losses" in own:
         model.losses_, model.alphas_ = own["losses"], model.alpha_path_[:, 0]
-    model.alpha_, model.alpha_max_ = _number(step, "alpha"), _number(step, "alpha_max")
+    model.alpha_, model.alpha_max_ = number(step, "alpha"), number(step, "alpha_max")
     model.skip_ = step["skip"]
     if not isinstance(model.skip_, bool):
         raise TypeError(f"skip is {model.skip_!r}; expected true or false")
     if not (model.alpha_ > 0 and model.alpha_max_ >= 0):
         raise ValueError(f"alpha is {model.alpha_} and alpha_max {model.alpha_max_}")
     model.n_iter_ = _whole(step, "iterations")
-    model.fingerprint_ = _text(step, "fingerprint")
+    model.fingerprint_ = text(step, "fingerprint")
     model._n_features_out = model.network_.n_neurons
     model.directions_ = own.get("directions")
-    model.certificate_ = _seen(_certificate(step["certificate"]), step, model.directions_)
+    model.certificate_ = _seen(certificate_of(step["certificate"]), step, model.directions_)
     estimate = step["estimated_gap"]
-    model.estimated_gap_ = None if estimate is None else _number(step, "estimated_gap")
+    model.estimated_gap_ = None if estimate is None else number(step, "estimated_gap")
     exact, claim = architecture.exactness, model.certificate_
     whole = claim.scope is Scope.ALL_NETWORKS
     if claim.exactness is not exact or (whole and exact is not Exactness.EXACT):
@@ -230,8 +246,8 @@ def _restore(model: Any, step: Json, own: Arrays, architecture: Any) -> None:
         status=Status[step["status"]],
         certificate=model.certificate_,
         iterations=model.n_iter_,
-        seconds=_number(step, "seconds"),
-        solver=_text(step, "solver"),
+        seconds=number(step, "seconds"),
+        solver=text(step, "solver"),
         trace=(),
     )
 
@@ -318,35 +334,12 @@ def _plain(name: str, value: Any) -> Any:
     raise TypeError(f"{name} is {value!r}; expected a number, a word or nothing")
 
 
-def _certificate(entry: Json) -> Certificate:
-    return Certificate(
-        **dict[str, Any]({name: _number(entry, name) for name in BOUNDS}),
-        scope=Scope[entry["scope"]],
-        exactness=Exactness[entry["exactness"]],
-        bound=_text(entry, "bound"),
-    )
-
-
 def _seen(claim: Certificate, step: Json, directions: NDArray[np.float64] | None) -> Certificate:
     """Return a claim with what it says of networks that see a part of the data."""
     if directions is None:
         return claim
-    whole = None if step["whole"] is None else _number(step, "whole")
+    whole = None if step["whole"] is None else number(step, "whole")
     return replace(claim, directions=directions.shape[1], whole=whole)
-
-
-def _text(entry: Json, name: str) -> str:
-    value = entry[name]
-    if not isinstance(value, str):
-        raise TypeError(f"{name} is {value!r}; expected text")
-    return value
-
-
-def _number(entry: Json, name: str) -> float:
-    value = entry[name]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
-        raise TypeError(f"{name} is {value!r}; expected a finite number")
-    return float(value)
 
 
 def _whole(entry: Json, name: str) -> int:
