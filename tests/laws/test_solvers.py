@@ -112,8 +112,6 @@ def test_all_agree(loss: SampleLoss, architecture: Architecture, outputs: int) -
 @pytest.mark.parametrize("architecture", WITH_GATES, **named)
 @pytest.mark.parametrize("loss", KINKED, **named)
 def test_all_agree_on_kinks(loss: SampleLoss, architecture: Architecture) -> None:
-    if (loss.name, architecture.name) == ("hinge", "batchnorm_after"):
-        pytest.xfail("alternating directions take minutes, as on the hinge below")
     all_agree(NUMPY, loss, architecture, 2)
 
 

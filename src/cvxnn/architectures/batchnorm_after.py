@@ -179,7 +179,10 @@ class BatchNormAfter:
         rows = balanced(features, self.weights)
         matrices = np.zeros((len(gates), features.shape[0], rows.basis.shape[1] + 1))
         for matrix, mask in zip(matrices, gates.masks, strict=True):
-            matrix[:, :-1] = pattern_of(rows, mask).cone
+            cone = pattern_of(rows, mask).cone
+            lengths = np.linalg.norm(cone, axis=1, keepdims=True)
+            # a row's length means nothing to the cone, and much to steps in its multipliers
+            matrix[:, :-1] = cone / np.where(lengths > 0, lengths, 1.0)
         both = np.concatenate([matrices, matrices])
         return Constraint(StackedRows(like(both, double(features)), outputs), Nonnegative())
 
