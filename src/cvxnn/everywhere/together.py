@@ -12,8 +12,13 @@ from numpy.typing import NDArray
 
 from cvxnn.everywhere.neurons import Floats, Neurons, Training
 from cvxnn.everywhere.price import Priced, price
+from cvxnn.functions import GroupNorm
 from cvxnn.gates.base import Masks
 from cvxnn.linalg import descend_smooth
+from cvxnn.maps import Gated
+from cvxnn.program import Program
+from cvxnn.solve import Status, solve_part
+from cvxnn.solvers import Reference
 
 _ENTRIES = 60_000
 """Neurons times entries of X up to which this is worth its time."""
@@ -22,11 +27,17 @@ _WIDTHS = (1e-2, 1e-4)
 _STEPS = 300
 _SAME = 1e-8
 """One less the cosine from which neurons are one."""
-_ROUNDS, _PATIENCE, _GAIN = 40, 3, 1e-9
+_ROUNDS, _PATIENCE, _GAIN = 20, 2, 1e-9
 """Rounds at most; those without a relative gain after which it gives up."""
-_ADD, _ALIKE = 10, 0.95
-"""Neurons added in a round, at most, and the cosine above which two are too close for that."""
-_EMPTY = 1e-7
+_COLUMNS, _ADD, _WANTED = 3, 40, 1e-6
+"""How often neurons are added in a round, how many, and the shortfall of their price at most."""
+_EVEN = 1e-10
+"""Relative rise of the objective at which fewer neurons are preferred."""
+_FINE = 1e-11
+"""Relative gap of the problem of the output weights."""
+_TINY = 1e-6
+"""Size of a new neuron, in units of the largest."""
+_EMPTY = 1e-9
 """Size, in units of the largest, of neurons that are left out."""
 
 
@@ -45,24 +56,66 @@ def affordable(training: Training, neurons: Neurons) -> bool:
 
 
 def polish(training: Training, neurons: Neurons, rng: np.random.Generator, tol: float) -> Neurons:
-    """Return the best network that descent on faces and pricing find from these neurons.
+    """Return the best network that descents on faces and pricing find from these neurons.
 
     The objective never rises. It ends when no neuron's price exceeds (1 + tol) alpha, or when
     some rounds gained nothing.
     """
-    best, value, idle = neurons, training.objective(neurons), 0
+    best, value, idle, worst = neurons, training.objective(neurons), 0, np.inf
     for _ in range(_ROUNDS):
-        neurons = settle(training, neurons)
+        neurons, worst = _completed(training, settle(training, neurons), rng, tol)
         found = training.objective(neurons)
         idle = 0 if found < value * (1 - _GAIN) else idle + 1
         if found < value:
             best, value = neurons, found
+        if idle == _PATIENCE or worst <= 1 + tol:
+            break
+    fewer = resized(training, _fused(best))
+    return fewer if training.objective(fewer) <= value * (1 + _EVEN) else best
+
+
+def _completed(
+    training: Training, neurons: Neurons, rng: np.random.Generator, tol: float
+) -> tuple[Neurons, float]:
+    """Return the neurons with what their dual point wants, and the last price over alpha.
+
+    The convex problem of the output weights, solved to the end, gives dual points that descent
+    does not: its prices are right to second order in the directions.
+    """
+    for count in range(_COLUMNS + 1):
         own = neurons.weights / neurons.sizes[:, None]
         priced = price(training.features, training.dual(neurons), rng, steps=40, own=own)
-        if idle == _PATIENCE or not priced.values[0] > training.alpha * (1 + tol):
+        worst = float(priced.values[0]) / training.alpha
+        if worst <= 1 + tol or count == _COLUMNS:
             break
-        neurons = _joined(neurons, priced, training.alpha * (1 + tol))
-    return best
+        neurons = resized(training, _joined(neurons, priced, training.alpha * (1 - _WANTED)))
+    return neurons, worst
+
+
+def resized(training: Training, neurons: Neurons) -> Neurons:
+    """Return the neurons with the best output weights for their directions, the needless dropped.
+
+    minimise L(Phi G + F b) + alpha sum_j |g_j|, by an interior point method.
+    """
+    if not len(neurons.weights):
+        return neurons
+    directions = neurons.weights / neurons.sizes[:, None]
+    atoms = np.maximum(training.features @ directions.T, 0.0)
+    program = Program(
+        loss=training.loss,
+        lift=Gated(np.ones((len(atoms), 1)), atoms, neurons.outputs.shape[1]),
+        penalty=GroupNorm(training.alpha),
+        free=training.columns,
+    )
+    solution = solve_part(program, Reference(), tol=_FINE)
+    if solution.status is Status.NUMERICAL:
+        return neurons
+    rows = solution.iterate.blocks[:, 0, :]
+    sizes = np.linalg.norm(rows, axis=1)
+    kept = sizes > _EMPTY * sizes.max(initial=0.0)
+    directions, rows, sizes = directions[kept], rows[kept], sizes[kept, None]
+    found = Neurons(directions * sizes, rows / sizes, solution.iterate.free)
+    return min(neurons, found, key=training.objective)
 
 
 def settle(training: Training, neurons: Neurons) -> Neurons:
@@ -176,14 +229,15 @@ def _fused(neurons: Neurons) -> Neurons:
 
 
 def _joined(neurons: Neurons, priced: Priced, least: float) -> Neurons:
-    """Return the neurons and the best candidates of a price above `least`, at a small size."""
+    """Return the neurons and the best different candidates of a price above `least`, tiny ones."""
+    (wanted,) = np.nonzero(priced.values > least)
     chosen: list[int] = []
-    for j in range(len(priced.values)):
-        if priced.values[j] <= least or len(chosen) == _ADD:
+    for j in wanted:
+        if len(chosen) == _ADD:
             break
-        if not (priced.directions[chosen] @ priced.directions[j] > _ALIKE).any():
-            chosen.append(j)
-    size = 1e-3 * float(neurons.sizes.max(initial=0.0)) or 1e-3
+        if not (priced.directions[chosen] @ priced.directions[j] > 1 - _SAME).any():
+            chosen.append(int(j))
+    size = _TINY * (float(neurons.sizes.max(initial=0.0)) or 1.0)
     return Neurons(
         np.concatenate([neurons.weights, size * priced.directions[chosen]]),
         np.concatenate([neurons.outputs, priced.outputs[chosen]]),
