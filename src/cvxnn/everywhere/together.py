@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxnn.everywhere.merge import fuse
 from cvxnn.everywhere.neurons import Floats, Neurons, Training
 from cvxnn.everywhere.price import Priced, price
 from cvxnn.functions import GroupNorm
@@ -28,13 +29,15 @@ _STEPS = 300
 _SAME = 1e-8
 """One less the cosine from which neurons are one."""
 _ROUNDS, _PATIENCE, _GAIN = 20, 2, 1e-9
-"""Rounds at most; those without a relative gain after which it gives up."""
-_COLUMNS, _ADD, _WANTED = 3, 40, 1e-6
+"""Rounds at most; those without a relative gain after which it gives up; what counts as one."""
+_COLUMNS, _ADD, _WANTED = 3, 30, 1e-6
 """How often neurons are added in a round, how many, and the shortfall of their price at most."""
+_ALIKE = 1 - 1e-5
+"""Cosine above which the better of two candidates is enough."""
 _EVEN = 1e-10
 """Relative rise of the objective at which fewer neurons are preferred."""
-_FINE = 1e-11
-"""Relative gap of the problem of the output weights."""
+_FINE, _TRIES = 1e-9, 2
+"""Relative gap of the problem of the output weights, and runs of the interior point method."""
 _TINY = 1e-6
 """Size of a new neuron, in units of the largest."""
 _EMPTY = 1e-9
@@ -50,6 +53,16 @@ class Held(NamedTuple):
     """(n, k), the rows that do."""
 
 
+class Tried(NamedTuple):
+    """A network and what it is worth."""
+
+    neurons: Neurons
+    value: float
+    """Its objective."""
+    worst: float
+    """The largest price that was found at its dual point, over alpha."""
+
+
 def affordable(training: Training, neurons: Neurons) -> bool:
     """Tell whether descent on faces is cheap for networks of about so many neurons."""
     return (len(neurons.weights) + 1) * training.features.size <= _ENTRIES
@@ -58,38 +71,52 @@ def affordable(training: Training, neurons: Neurons) -> bool:
 def polish(training: Training, neurons: Neurons, rng: np.random.Generator, tol: float) -> Neurons:
     """Return the best network that descents on faces and pricing find from these neurons.
 
-    The objective never rises. It ends when no neuron's price exceeds (1 + tol) alpha, or when
-    some rounds gained nothing.
+    It ends when no neuron's price exceeds (1 + tol) alpha, or when
+    some rounds gained nothing. Of networks that are as good it takes the one of least prices.
     """
-    best, value, idle, worst = neurons, training.objective(neurons), 0, np.inf
+    best, idle = Tried(neurons, training.objective(neurons), np.inf), 0
     for _ in range(_ROUNDS):
-        neurons, worst = _completed(training, settle(training, neurons), rng, tol)
-        found = training.objective(neurons)
-        idle = 0 if found < value * (1 - _GAIN) else idle + 1
-        if found < value:
-            best, value = neurons, found
-        if idle == _PATIENCE or worst <= 1 + tol:
+        found = _completed(training, settle(training, neurons), rng, tol)
+        idle = 0 if found.value < best.value * (1 - _GAIN) else idle + 1
+        best, neurons = _better(best, found), found.neurons
+        if idle == _PATIENCE or found.worst <= 1 + tol:
             break
-    fewer = resized(training, _fused(best))
-    return fewer if training.objective(fewer) <= value * (1 + _EVEN) else best
+    fewer = resized(training, _fused(best.neurons))
+    if training.objective(fewer) > best.value * (1 + _EVEN):
+        return best.neurons
+    return fewer if _largest(training, fewer, rng) <= max(best.worst, 1 + tol) else best.neurons
+
+
+def _better(first: Tried, second: Tried) -> Tried:
+    if abs(first.value - second.value) <= _EVEN * first.value:
+        return min(first, second, key=lambda tried: tried.worst)
+    return min(first, second, key=lambda tried: tried.value)
+
+
+def _priced(training: Training, neurons: Neurons, rng: np.random.Generator) -> Priced:
+    own = neurons.weights / neurons.sizes[:, None]
+    return price(training.features, training.dual(neurons), rng, steps=40, own=own)
+
+
+def _largest(training: Training, neurons: Neurons, rng: np.random.Generator) -> float:
+    return float(_priced(training, neurons, rng).values[0]) / training.alpha
 
 
 def _completed(
     training: Training, neurons: Neurons, rng: np.random.Generator, tol: float
-) -> tuple[Neurons, float]:
-    """Return the neurons with what their dual point wants, and the last price over alpha.
+) -> Tried:
+    """Return the neurons with what their dual point wants.
 
     The convex problem of the output weights, solved to the end, gives dual points that descent
     does not: its prices are right to second order in the directions.
     """
     for count in range(_COLUMNS + 1):
-        own = neurons.weights / neurons.sizes[:, None]
-        priced = price(training.features, training.dual(neurons), rng, steps=40, own=own)
+        priced = _priced(training, neurons, rng)
         worst = float(priced.values[0]) / training.alpha
         if worst <= 1 + tol or count == _COLUMNS:
             break
         neurons = resized(training, _joined(neurons, priced, training.alpha * (1 - _WANTED)))
-    return neurons, worst
+    return Tried(neurons, training.objective(neurons), worst)
 
 
 def resized(training: Training, neurons: Neurons) -> Neurons:
@@ -107,7 +134,7 @@ def resized(training: Training, neurons: Neurons) -> Neurons:
         penalty=GroupNorm(training.alpha),
         free=training.columns,
     )
-    solution = solve_part(program, Reference(), tol=_FINE)
+    solution = solve_part(program, Reference(), tol=_FINE, max_iter=_TRIES)
     if solution.status is Status.NUMERICAL:
         return neurons
     rows = solution.iterate.blocks[:, 0, :]
@@ -121,13 +148,20 @@ def resized(training: Training, neurons: Neurons) -> Neurons:
 def settle(training: Training, neurons: Neurons) -> Neurons:
     """Return the best of descents with no kink held, and with those held that are near.
 
-    The objective never rises.
+    They start from the neurons and from fewer, the nearly equal ones made one, which are preferred
+    where they end as low.
     """
-    if not len(neurons.weights):
-        return neurons
-    found = [neurons, _fused(descend(training, neurons, 0.0, _STEPS // 5))]
-    found += [_fused(descend(training, found[1], width, _STEPS)) for width in _WIDTHS]
-    return min(found, key=training.objective)
+    best = neurons
+    for start in (neurons, fuse(neurons)):
+        if not len(start.weights) or (start is not neurons and len(start.weights) == len(neurons.weights)):
+            continue
+        found = [_fused(descend(training, start, 0.0, _STEPS // 5))]
+        found += [_fused(descend(training, found[0], width, _STEPS)) for width in _WIDTHS]
+        least = min(found, key=training.objective)
+        leaner = len(least.weights) < len(best.weights)
+        if training.objective(least) < training.objective(best) * (1 + _GAIN * leaner):
+            best = least
+    return best
 
 
 def hold(features: Floats, directions: Floats, width: float) -> Held:
@@ -235,7 +269,7 @@ def _joined(neurons: Neurons, priced: Priced, least: float) -> Neurons:
     for j in wanted:
         if len(chosen) == _ADD:
             break
-        if not (priced.directions[chosen] @ priced.directions[j] > 1 - _SAME).any():
+        if not (priced.directions[chosen] @ priced.directions[j] > _ALIKE).any():
             chosen.append(int(j))
     size = _TINY * (float(neurons.sizes.max(initial=0.0)) or 1.0)
     return Neurons(
