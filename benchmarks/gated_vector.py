@@ -1,4 +1,4 @@
-"""Gated networks of several outputs to a duality gap: ours, and plain proximal gradient in numpy."""
+"""Gated networks of several outputs to a gap: ours, and plain proximal gradient in numpy."""
 
 import argparse
 import time

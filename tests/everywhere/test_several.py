@@ -20,7 +20,7 @@ from cvxnn import (
     verify,
 )
 from cvxnn.everywhere.columns import LABEL, column_cones
-from cvxnn.everywhere.flats import reach
+from cvxnn.everywhere.flats import affordable, reach
 from cvxnn.everywhere.neurons import Neurons, Training
 from cvxnn.everywhere.patterns import pattern_gauge
 from cvxnn.everywhere.together import hold, polish, resized, settle
@@ -168,8 +168,8 @@ def test_one_output_is_the_scalar_network() -> None:
 
 def test_a_file_and_torch_give_the_same(tmp_path: Any) -> None:
     rng = np.random.default_rng(2)
-    X, y = rng.standard_normal((12, 3)), rng.standard_normal((12, 2))
-    model = ConvexRegressor(alpha=0.05, random_state=0, proof_time=0.0).fit(X, y)
+    X, y = rng.standard_normal((8, 2)), rng.standard_normal((8, 2))
+    model = ConvexRegressor(alpha=0.1, random_state=0, proof_time=0.0).fit(X, y)
     save(model, tmp_path / "model.cvxnn")
     again = load(tmp_path / "model.cvxnn")
     assert np.array_equal(again.predict(X), model.predict(X))
@@ -187,7 +187,7 @@ def test_a_file_and_torch_give_the_same(tmp_path: Any) -> None:
 @pytest.mark.parametrize("seed", range(12))
 def test_the_reach_is_attained_and_never_exceeded(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    rank, n, c = 1 + seed % 3, int(rng.integers(1, 15)), int(rng.integers(1, 5))
+    rank, n, c = 1 + seed % 4, int(rng.integers(1, 15)), int(rng.integers(1, 5))
     X, V = rng.standard_normal((n, rank)), rng.standard_normal((n, c))
     if seed % 4 == 0:  # rows that are parallel, opposite and zero
         X = np.concatenate([X, -2 * X[:1], X[:1], 0 * X[:1]])
@@ -196,17 +196,18 @@ def test_the_reach_is_attained_and_never_exceeded(seed: int) -> None:
     u /= np.linalg.norm(u, axis=1, keepdims=True)
     seen = float(np.linalg.norm(np.maximum(u @ X.T, 0) @ V, axis=1).max())
     found = reach(X, V)
-    assert seen <= found * (1 + 1e-12) <= seen * (1 + 2e-3)
+    assert seen <= found * (1 + 1e-12) <= seen * (1 + 2e-2)
     assert found <= pattern_gauge(X, V, 1.0) * (1 + 1e-12)
 
 
-def test_beyond_rank_three_the_gauge_is_a_bound() -> None:
+def test_where_it_is_dear_the_gauge_is_a_bound() -> None:
     rng = np.random.default_rng(0)
-    X, V = rng.standard_normal((9, 4)), rng.standard_normal((9, 3))
-    u = rng.standard_normal((100_000, 4))
+    X, V = rng.standard_normal((15, 5)), rng.standard_normal((15, 2))
+    assert not affordable(X)
+    u = rng.standard_normal((100_000, 5))
     u /= np.linalg.norm(u, axis=1, keepdims=True)
     seen = float(np.linalg.norm(np.maximum(u @ X.T, 0) @ V, axis=1).max())
-    apart = np.linalg.norm([pattern_gauge(X, V[:, k : k + 1], 1.0) for k in range(3)])
+    apart = np.linalg.norm([pattern_gauge(X, V[:, k : k + 1], 1.0) for k in range(2)])
     assert seen <= pattern_gauge(X, V, 1.0) <= apart * (1 + 1e-6)
 
 
@@ -215,15 +216,15 @@ def test_beyond_rank_three_the_gauge_is_a_bound() -> None:
 
 def drawn(seed: int) -> tuple[Training, Neurons]:
     rng = np.random.default_rng(seed)
-    n, d, c, k = 15, 3, 3, 12
+    n, d, c, k = 10, 3, 2, 8
     loss = mean_loss(Squared(), rng.standard_normal((n, c)))
-    training = Training(rng.standard_normal((n, d)), loss, np.ones((n, 1)), 0.02)
+    training = Training(rng.standard_normal((n, d)), loss, np.ones((n, 1)), 0.05)
     outputs = rng.standard_normal((k, c))
     outputs /= np.linalg.norm(outputs, axis=1, keepdims=True)
     return training, Neurons(0.1 * rng.standard_normal((k, d)), outputs, np.zeros((1, c)))
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_the_objective_never_rises(seed: int) -> None:
     training, start = drawn(seed)
     first = settle(training, start)

@@ -132,8 +132,8 @@ class ClosedForm:
     Rank one without free columns: each neuron's output is soft-thresholded. With them, one output:
     the nine cases of which neurons are there and with what sign, each a linear system, of which
     the optimality conditions choose one. Orthogonal rows: min over q >= 0 of
-    sum w_i (q_i - |y_i|)^2 / 2 + alpha |q / s| on the targets of every direction, of which none make
-    an acute angle; q_i = w_i |y_i| / (w_i + m / s_i^2), with one root m to be found.
+    sum w_i (q_i - |y_i|)^2 / 2 + alpha |q / s| on the targets of every direction, of which none
+    make an acute angle; q_i = w_i |y_i| / (w_i + m / s_i^2), with one root m to be found.
     """
 
     name = "closed form"
@@ -245,6 +245,7 @@ def _on_rows(training: Training) -> Neurons:
     features, target = training.features, training.loss.target
     weights, squares = training.loss.weights[:, 0], (features**2).sum(axis=1)
     lengths, owner = np.linalg.norm(target, axis=1), directions_of(target)
+    assert owner is not None, "why_not refuses these targets"
     neurons, outputs = [], []
     for kind in range(int(np.max(owner, initial=-1)) + 1):
         on = (owner == kind) & (squares > 0)

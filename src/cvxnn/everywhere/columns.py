@@ -39,7 +39,7 @@ def column_cones(
     loss: SampleLoss | None = None,
     gates: Gates | None = None,
 ) -> ColumnCones:
-    """Solve the nuclear norm program whose columns lie in cones; no bound on any network's objective.
+    """Solve the nuclear norm program whose columns lie in cones; it bounds no network's objective.
 
     minimise L(sum_i D_i X (U_i - V_i)) + alpha sum_i (|U_i|_* + |V_i|_*)
     subject to (2 D_i - I) X U_i >= 0 and (2 D_i - I) X V_i >= 0, column by column

@@ -1,27 +1,36 @@
-"""What a neuron of several outputs attains at most, exactly where the rank is at most three.
+"""What a neuron of several outputs attains at most, exactly: for low rank, or few samples.
 
-On a cell of the arrangement |V'(Xu)_+|^2 is a quadratic form. A maximum over the unit vectors inside
-is the form's first eigenvector; any other lies in a hyperplane x_i'u = 0, whose own arrangement is
-of one rank less. In the plane every cell is an interval of angles.
+On a cell of the arrangement |V'(Xu)_+|^2 is a quadratic form. A maximum over the unit vectors that
+is inside is the form's first eigenvector; any other lies in a hyperplane x_i'u = 0, whose own
+arrangement is of one rank less. In the plane every cell is an interval of angles.
 """
 
 import numpy as np
 
 from cvxnn.everywhere.neurons import Floats
 from cvxnn.gates.arrangement import arrange
-from cvxnn.gates.enumerate import enumerate_patterns
+from cvxnn.gates.base import Masks
+from cvxnn.gates.enumerate import cover_count, enumerate_patterns
 from cvxnn.maps import row_blocks
 
-RANK = 3
-"""Highest rank at which the maximum is exact."""
+_RANK, _WORK, _TURNS = 3, 1e7, 200
+"""Rank up to which it always pays; beyond, entries of masks and arrangements it may take."""
 _NEAR = 1e-9
 """How far behind a wall of its cell, as a sine, an eigenvector may be and count as inside."""
 _APART = 1e-6
 """Relative distance of the two largest eigenvalues from which the eigenvector is known."""
 
 
+def affordable(rows: Floats) -> bool:
+    """Tell whether the maximum over these rows (n, r) is found exactly in seconds."""
+    n, rank = rows.shape
+    turns = n ** max(rank - _RANK, 0)
+    few = turns <= _TURNS and turns * n * cover_count(n, _RANK) <= _WORK
+    return rank <= _RANK or bool(few)
+
+
 def reach(rows: Floats, dual: Floats, settled: float = 0.0) -> float:
-    """Return max over |u| <= 1 of |V'(Xu)_+| for X = `rows` (n, r), r <= 3, V = `dual` (n, c).
+    """Return max over |u| <= 1 of |V'(Xu)_+| for X = `rows` (n, r) and V = `dual` (n, c).
 
     At least `settled`, a value that is attained; never below the maximum but for rounding and cells
     thinner than 1e-9 radians.
@@ -50,12 +59,7 @@ def reach(rows: Floats, dual: Floats, settled: float = 0.0) -> float:
     return best
 
 
-def spectral(rows: Floats, dual: Floats, masks: Floats) -> Floats:
-    """Return |V'DX|, the largest |V'DXu| over unit u with no cone, for every mask (p, n)."""
-    return np.asarray(np.linalg.norm(_pulls(rows, dual, masks), ord=2, axis=(1, 2)))
-
-
-def _pulls(rows: Floats, dual: Floats, masks: Floats) -> Floats:
+def _pulls(rows: Floats, dual: Floats, masks: Masks) -> Floats:
     return np.stack([(masks * column) @ rows for column in dual.T], axis=2)
 
 
@@ -69,7 +73,7 @@ def _across(normal: Floats) -> Floats:
 
 
 def _inside(rows: Floats, dual: Floats, settled: float) -> tuple[float, bool]:
-    """Return the largest value that may be attained inside a cell, and whether walls may beat it."""
+    """Return the largest value that a cell may hold inside, and whether walls may beat it."""
     lengths = np.linalg.norm(rows, axis=1)
     masks = enumerate_patterns(rows).masks
     best, walls = settled, 0.0

@@ -40,8 +40,8 @@ def pattern_gauge(features: Floats, dual: Floats, alpha: float) -> float:
     On the cone of a pattern D every g'u with g = X'D v is at most |g + X'(2D - I) m| for any
     m >= 0, and at most the length of g's projection; with one output that is attained. All patterns
     get better m at once until they are below a value that pricing attains; the last are projected.
-    Several outputs are exact up to rank three; beyond, a pattern's value is at most |V'DX|, and at
-    most the root of the sum of squares of what each output attains.
+    Several outputs are exact up to rank three and for few rows; beyond, a pattern's value is at
+    most |V'DX|, and at most the root of the sum of squares of what each output attains.
 
     >>> X, v = np.array([[1.0, 0.0], [0.0, 2.0]]), np.array([[1.0], [1.0]])
     >>> round(pattern_gauge(X, v, alpha=1.0) ** 2, 6)
@@ -55,7 +55,7 @@ def pattern_gauge(features: Floats, dual: Floats, alpha: float) -> float:
     settled = float(found.values[0]) * (1 - _ENOUGH)
     several = weights.shape[1] > 1
     missed = _THIN * float((np.linalg.norm(rows, axis=1) * np.linalg.norm(weights, axis=1)).sum())
-    if several and rows.shape[1] <= flats.RANK:
+    if several and flats.affordable(rows):
         return (flats.reach(rows, weights, settled) + missed) / alpha
     masks = enumerate_patterns(rows, limit=int(WORK)).masks
     pulls = np.stack([(masks * column) @ rows for column in weights.T], axis=2)

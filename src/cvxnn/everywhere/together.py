@@ -102,9 +102,7 @@ def _largest(training: Training, neurons: Neurons, rng: np.random.Generator) -> 
     return float(_priced(training, neurons, rng).values[0]) / training.alpha
 
 
-def _completed(
-    training: Training, neurons: Neurons, rng: np.random.Generator, tol: float
-) -> Tried:
+def _completed(training: Training, neurons: Neurons, rng: np.random.Generator, tol: float) -> Tried:
     """Return the neurons with what their dual point wants.
 
     The convex problem of the output weights, solved to the end, gives dual points that descent
@@ -151,10 +149,11 @@ def settle(training: Training, neurons: Neurons) -> Neurons:
     They start from the neurons and from fewer, the nearly equal ones made one, which are preferred
     where they end as low.
     """
-    best = neurons
-    for start in (neurons, fuse(neurons)):
-        if not len(start.weights) or (start is not neurons and len(start.weights) == len(neurons.weights)):
-            continue
+    best, starts = neurons, [neurons] if len(neurons.weights) else []
+    fewer = fuse(neurons)
+    if len(fewer.weights) < len(neurons.weights):
+        starts.append(fewer)
+    for start in starts:
         found = [_fused(descend(training, start, 0.0, _STEPS // 5))]
         found += [_fused(descend(training, found[0], width, _STEPS)) for width in _WIDTHS]
         least = min(found, key=training.objective)
