@@ -29,7 +29,7 @@ class Views(NamedTuple):
     def joined(self, bounds: Floats) -> float:
         """Return what bounds (m,) on every view, of both signs, say of all directions."""
         if self.flat:
-            return float(np.max(bounds)) / np.cos(np.pi / (2 * len(self.directions)))
+            return float(np.max(bounds) / np.cos(np.pi / (2 * len(self.directions))))
         return float(np.linalg.norm(bounds))
 
     def missed(self, features: Floats, dual: Floats) -> float:
