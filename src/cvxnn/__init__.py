@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cvxnn.encoding import ColumnEncoder
     from cvxnn.estimators import ConvexClassifier, ConvexRegressor
     from cvxnn.estimators_cv import ConvexClassifierCV, ConvexRegressorCV
+    from cvxnn.everywhere.columns import ColumnCones, column_cones
     from cvxnn.files import load, save
     from cvxnn.flow import MarginFlow, margin_flow
     from cvxnn.forecaster import ConvexForecaster
@@ -54,6 +55,7 @@ __all__ = [
     "BatchNormAfterNetwork",
     "BatchNormNetwork",
     "Certificate",
+    "ColumnCones",
     "ColumnEncoder",
     "ConvexClassifier",
     "ConvexClassifierCV",
@@ -91,6 +93,7 @@ __all__ = [
     "Verification",
     "certify_margin",
     "certify_network",
+    "column_cones",
     "enumerate_patterns",
     "fit_quantised",
     "from_sklearn",
@@ -132,6 +135,7 @@ _NAMES = {
     "encoding": ("ColumnEncoder",),
     "estimators": ("ConvexClassifier", "ConvexRegressor"),
     "estimators_cv": ("ConvexClassifierCV", "ConvexRegressorCV"),
+    "everywhere.columns": ("ColumnCones", "column_cones"),
     "files": ("load", "save"),
     "forecaster": ("ConvexForecaster",),
     "flow": ("MarginFlow", "margin_flow"),

@@ -64,11 +64,16 @@ def orthonormal_columns(matrix: Array) -> tuple[Array, Array]:
 
 
 def descend_smooth(
-    function: Callable[[Array], tuple[float, Array]], start: Array, steps: int, memory: int = 20
+    function: Callable[[Array], tuple[float, Array]],
+    start: Array,
+    steps: int,
+    memory: int = 20,
+    ftol: float = 1e-13,
 ) -> Array:
     """Return where L-BFGS [LiuNocedal1989] ends on a function that gives (value, gradient).
 
-    `start` is a host vector (k,); values are brought to the scale of the first.
+    `start` is a host vector (k,); values are brought to the scale of the first. It ends where a
+    step gains less than `ftol` of that.
     """
     size = abs(function(start)[0]) or 1.0
 
@@ -77,5 +82,5 @@ def descend_smooth(
         return value / size, gradient / size
 
     options: Any = {"maxiter": steps, "maxfun": 3 * steps, "maxcor": memory}
-    options |= {"ftol": 1e-13, "gtol": 1e-10}
+    options |= {"ftol": ftol, "gtol": 1e-10}
     return minimize(scaled, start, jac=True, method="L-BFGS-B", options=options).x

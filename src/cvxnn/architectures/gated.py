@@ -87,7 +87,8 @@ class GatedReLU:
     """Gated ReLU networks [Mishkin2022]: minimise L(sum_i D_i X W_i) + alpha * sum_i |W_i|.
 
     The norm of a block is Euclidean for one output and nuclear for several, which is exactly
-    weight decay on both layers [Sahiner2021]. Gates stay with the network.
+    weight decay on both layers [Sahiner2021]: outputs share neurons, where those of `ReLU` on given
+    gates serve one output each. Gates stay with the network.
 
     >>> GatedReLU(bias=False).name
     'gated'

@@ -28,6 +28,7 @@ from cvxnn.everywhere.patterns import few_patterns, pattern_gauge
 from cvxnn.everywhere.price import price
 from cvxnn.everywhere.relaxed import QUICK, THOROUGH, Care, isotropic, relax
 from cvxnn.everywhere.trees import Tree
+from cvxnn.everywhere.views import views
 
 _BEYOND = 1 + 1e-9
 """A direction that attains more than this multiple of alpha would lower the objective."""
@@ -46,7 +47,7 @@ class Proof:
     """Neuron directions seen that exceed alpha at the network's dual point, (m, d)."""
     seconds: float
     trees: tuple[Tree, ...] = ()
-    """For every output, of v and of -v; none for an enumeration."""
+    """For every view of the outputs, of v and of -v; none for an enumeration."""
 
 
 def prove(
@@ -125,7 +126,7 @@ def _gauge(training: Training, dual: Floats, proof: Proof) -> float:
     space = row_space(training.features)
     if proof.bound == "enumeration" and few_patterns(space.features, len(space.turn)):
         return pattern_gauge(space.features, dual, training.alpha)
-    if len(proof.trees) != 2 * dual.shape[1]:
+    if len(proof.trees) != 2 * len(views(dual).directions):
         return np.inf
     return proved_gauge(training, space, dual, proof.trees)
 
@@ -180,12 +181,12 @@ class _Case(NamedTuple):
     ) -> tuple[Rung, str]:
         """Bound by the relaxed network, and by searches until it is time."""
         training, space, even = self.training, self.space, isotropic(len(self.space.turn))
-        dual, starts = self.null(), ((even, even),) * self.outputs
+        dual = self.null() if given is None else given
         if self.outputs == 1:
             timed = until > time.perf_counter()
             dual, starts = self.relaxed(THOROUGH if timed else QUICK)
-        elif given is not None:
-            dual = given
+        else:
+            starts = ((even, even),) * len(views(dual).directions)
         first = rung(training, space, dual, starts)
         if until <= time.perf_counter():
             return first, "relaxed network"
@@ -205,14 +206,16 @@ class _Case(NamedTuple):
         return Goal(end, dual_value(training, end) if objective is None else objective, tol, until)
 
     def _jointly(self, dual: Floats, starts: Starts, until: float) -> Rung:
-        """Search for every output up to its share of the norm."""
-        training = self.training
+        """Search for every view: of a fan up to alpha, of a basis up to its share of the norm."""
+        training, seen_from = self.training, views(dual)
         prices = [
             float(price(training.features, column[:, None], self.rng).values[0]) / training.alpha
-            for column in dual.T
+            for column in seen_from.directions @ dual.T
         ]
         units = np.asarray(prices) + 0.02 * max(prices)
-        units = np.maximum(units / min(float(np.linalg.norm(units)), 1.0), 1e-6)
+        most = float(units.max() if seen_from.flat else np.linalg.norm(units))
+        units = np.full_like(units, most) if seen_from.flat else units
+        units = np.maximum(units / min(most, 1.0), 1e-6)
         left = until - time.perf_counter()
         return rung(training, self.space, dual, starts, units=units, seconds=left)
 

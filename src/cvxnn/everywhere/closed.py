@@ -1,9 +1,10 @@
 """Data for which training has a closed form: features of rank one, and orthogonal rows.
 
 On orthogonal rows of lengths s_i the products Xu of unit u fill the ellipsoid with
-sum (q_i / s_i)^2 <= 1, so that the activations of neurons are its part q >= 0. On rank one,
-X = c a', there are two neurons to be had, along a and -a, whose activations c_+ and c_- are nowhere
-both positive [Ergen2021].
+sum (q_i / s_i)^2 <= 1, so that the activations of neurons are its part q >= 0. Where the targets'
+directions make no acute angle with each other, as classes' and signs' do not, every direction has a
+neuron of its own. On rank one, X = c a', there are two neurons to be had, along a and -a, whose
+activations c_+ and c_- are nowhere both positive [Ergen2021].
 """
 
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from cvxnn.program import Iterate
 
 _ROUNDING = 1e-10
 """Distance from rank one, and of cosines from zero, that counts as rounding."""
+_ATTAINED = 1e-9
+"""Relative distance between a bound and a value that counts as none."""
 
 
 class Line(NamedTuple):
@@ -73,9 +76,10 @@ def excess_of(features: Floats) -> float | None:
 def closed_gauge(features: Floats, dual: Floats, alpha: float) -> float | None:
     """Return a bound on max over |u| <= 1 of |V'(Xu)_+| / alpha for a dual point V (n, c).
 
-    It is max(|V'c_+|, |V'c_-|) / alpha on rank one. On orthogonal rows of lengths s, for one output
-    v, it is max(|s v_+|, |s v_-|) / alpha; rows that are so up to E reach no further than
-    sqrt(1 + |E|) times that. None for other features.
+    It is max(|V'c_+|, |V'c_-|) / alpha on rank one. On orthogonal rows of lengths s, with W = s V,
+    |W'p| for unit p >= 0 is at most the root of the largest eigenvalue of max(0, WW'), whose
+    eigenvector is such a p; where it attains that, this is the maximum. Rows that are orthogonal up
+    to E reach no further than sqrt(1 + |E|) times that. None for other features and dual points.
 
     >>> closed_gauge(np.diag([1.0, 2.0, 1.0]), np.array([[3.0], [2.0], [-4.0]]), 1.0)
     5.0
@@ -84,12 +88,41 @@ def closed_gauge(features: Floats, dual: Floats, alpha: float) -> float | None:
     if line is not None:
         reach = float(np.linalg.norm(line.sides.T @ dual, axis=1).max())
         return (reach + line.rest * float(np.linalg.norm(dual))) / alpha
-    excess = excess_of(features) if dual.shape[1] == 1 else None
+    excess = excess_of(features)
     if excess is None:
         return None
-    pull = np.linalg.norm(features, axis=1) * dual[:, 0]
-    parts = (np.linalg.norm(np.maximum(side * pull, 0.0)) for side in (1.0, -1.0))
-    return float(max(parts) * np.sqrt(1 + excess) / alpha)
+    pull = np.linalg.norm(features, axis=1)[:, None] * dual
+    if dual.shape[1] == 1:
+        reach = max(float(np.linalg.norm(np.maximum(side * pull, 0.0))) for side in (1.0, -1.0))
+    else:
+        values, vectors = np.linalg.eigh(np.maximum(pull @ pull.T, 0.0))
+        reach = float(np.sqrt(max(values[-1], 0.0)))
+        if np.linalg.norm(np.abs(vectors[:, -1]) @ pull) < reach * (1 - _ATTAINED):
+            return None
+    return float(reach * np.sqrt(1 + excess) / alpha)
+
+
+def directions_of(target: Floats) -> NDArray[np.int64] | None:
+    """Return the number of every target's direction (n,), -1 for zeros, or None for acute angles.
+
+    >>> directions_of(np.array([[2.0, 0.0], [0.0, 1.0], [0.0, 3.0], [-1.0, 0.0]])).tolist()
+    [0, 1, 1, 2]
+    """
+    lengths = np.linalg.norm(target, axis=1)
+    owner: NDArray[np.int64] = np.full(len(target), -1)
+    kinds: list[Floats] = []
+    for i in np.flatnonzero(lengths):
+        unit = target[i] / lengths[i]
+        cosines = np.array([kind @ unit for kind in kinds])
+        (same,) = np.nonzero(cosines > 1 - _ROUNDING)
+        if len(same):
+            owner[i] = same[0]
+        elif (cosines > _ROUNDING).any():
+            return None
+        else:
+            owner[i] = len(kinds)
+            kinds.append(unit)
+    return owner
 
 
 @dataclass(frozen=True)
@@ -99,8 +132,8 @@ class ClosedForm:
     Rank one without free columns: each neuron's output is soft-thresholded. With them, one output:
     the nine cases of which neurons are there and with what sign, each a linear system, of which
     the optimality conditions choose one. Orthogonal rows: min over q >= 0 of
-    sum w_i (q_i - y_i)^2 / 2 + alpha |q / s| on the positive targets, and on the negative ones;
-    q_i = w_i y_i / (w_i + m / s_i^2), with one root m to be found.
+    sum w_i (q_i - |y_i|)^2 / 2 + alpha |q / s| on the targets of every direction, of which none
+    make an acute angle; q_i = w_i |y_i| / (w_i + m / s_i^2), with one root m to be found.
     """
 
     name = "closed form"
@@ -121,10 +154,15 @@ class ClosedForm:
             return f"a closed form is for the squared loss and this is {training.loss.loss.name!r}"
         if line_of(training.features) is not None:
             return None if q == 0 or c == 1 else "rank one with free columns: one output only"
-        if q or c > 1 or excess_of(training.features) is None:
+        if q or excess_of(training.features) is None:
             return (
-                "a closed form is for features of rank one, or orthogonal rows with one output and "
-                "neither intercept nor skip; use solver='auto'"
+                "a closed form is for features of rank one, or orthogonal rows with neither "
+                "intercept nor skip; use solver='auto'"
+            )
+        if directions_of(training.loss.target) is None:
+            return (
+                "orthogonal rows have a closed form for targets of one output, or whose directions "
+                "make no acute angle, such as classes'; use solver='auto'"
             )
         return None
 
@@ -203,19 +241,23 @@ def _cases(training: Training, sides: Floats) -> tuple[Floats, Floats]:
 
 
 def _on_rows(training: Training) -> Neurons:
-    """Return the best neurons for the positive and for the negative targets of orthogonal rows."""
-    features, target = training.features, training.loss.target[:, 0]
+    """Return the best neuron for every direction of the targets of orthogonal rows."""
+    features, target = training.features, training.loss.target
     weights, squares = training.loss.weights[:, 0], (features**2).sum(axis=1)
+    lengths, owner = np.linalg.norm(target, axis=1), directions_of(target)
+    assert owner is not None, "why_not refuses these targets"
     neurons, outputs = [], []
-    for sign in (1.0, -1.0):
-        on = (sign * target > 0) & (squares > 0)
-        fit = _part(sign * target[on], weights[on], squares[on], training.alpha)
+    for kind in range(int(np.max(owner, initial=-1)) + 1):
+        on = (owner == kind) & (squares > 0)
+        fit = _part(lengths[on], weights[on], squares[on], training.alpha)
         if fit.any():
             neurons.append((fit / squares[on]) @ features[on])
-            outputs.append([sign])
-    none = np.zeros((0, features.shape[1])), np.zeros((0, 1))
+            first = int(np.flatnonzero(on)[0])
+            outputs.append(target[first] / lengths[first])
+    c = target.shape[1]
+    none = np.zeros((0, features.shape[1])), np.zeros((0, c))
     w, s = (np.stack(neurons), np.array(outputs)) if neurons else none
-    return Neurons(w, s, np.zeros((0, 1)))
+    return Neurons(w, s, np.zeros((0, c)))
 
 
 def _part(target: Floats, weights: Floats, squares: Floats, alpha: float) -> Floats:

@@ -165,7 +165,7 @@ class Grow:
         if done and self.exact and best is neurons and len(best.weights) <= _FEWEST:
             best = neurons = self._finish(training, best)
             objective = training.objective(best)
-        elif done and best.outputs.shape[1] > 1:
+        elif done and not small and best.outputs.shape[1] > 1:
             best = neurons = self._trimmed(training, best)
             objective = training.objective(best)
         settled = state.objective - objective < 4e-3 * abs(objective) and worst < 1.05

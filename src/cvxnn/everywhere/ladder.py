@@ -18,6 +18,7 @@ from cvxnn.everywhere.quadratics import Rows
 from cvxnn.everywhere.relaxed import Moments
 from cvxnn.everywhere.search import Found, replay, search
 from cvxnn.everywhere.trees import Tree
+from cvxnn.everywhere.views import views
 
 SHRINK = 0.6
 """Each rung aims at this share of the gap of the one before."""
@@ -30,7 +31,7 @@ LIGHT = 10.0
 """How many rounds of play the relaxed network's moments count for in the climb."""
 
 Starts = tuple[tuple[Moments, Moments], ...]
-"""Where searches start: for every output, for v and for -v."""
+"""Where searches start: for every view of the outputs, for v and for -v."""
 _ROUNDING = 1e-13
 """Share of the largest length, and of its square in products, that is rounding."""
 _FAR = 1e3
@@ -52,7 +53,7 @@ class Rung(NamedTuple):
     lower: float
     dual: Floats
     trees: tuple[Tree, ...]
-    """For every output, of v and of -v."""
+    """For every view of the outputs, of v and of -v."""
     seen: Floats
     """Directions of large value, (m, d)."""
     value: float
@@ -105,19 +106,21 @@ def rung(
 ) -> Rung:
     """Prove a multiple of `dual` (n, c) feasible.
 
-    A joint neuron's value is at most the root of the sum of squares of what each output attains;
-    a search proves M <= unit alpha for its output, where it can. `order` tells which tree to make
-    first; what time it leaves goes to the others.
+    A joint neuron's value is bounded by what it attains of every view; a search proves
+    M <= unit alpha for its view, where it can. `order` tells which tree to make first; what time it
+    leaves goes to the others.
     """
     began = time.perf_counter()
     until = began + seconds
-    outputs = dual.shape[1]
+    seen_from = views(dual)
+    columns, outputs = dual @ seen_from.directions.T, len(seen_from.directions)
     units = np.ones(outputs) if units is None else units
     found: dict[int, Found] = {}
     for k in range(2 * outputs) if order is None else order:
         left = max(until - time.perf_counter(), 0.0) / (2 * outputs - len(found))
         sign = 1.0 - 2.0 * (k % 2)
-        rows = Rows(space.features, sign * dual[:, k // 2], training.alpha * float(units[k // 2]))
+        unit = training.alpha * float(units[k // 2])
+        rows = Rows(space.features, sign * columns[:, k // 2], unit)
         found[k] = search(rows, starts[k // 2][k % 2], seconds=left)
     each = [found[k] for k in range(2 * outputs)]
     if (far := max(one.upper for one in each)) > _FAR and np.isfinite(far):
@@ -126,7 +129,8 @@ def rung(
         return rung(training, space, dual, starts, units=more, seconds=left, order=order)
     proved = np.asarray([one.upper for one in each]).reshape(-1, 2).max(axis=1) * units
     seen = np.asarray([one.value for one in each]).reshape(-1, 2).max(axis=1) * units
-    lower, point, scale = scaled(training, dual, float(np.linalg.norm(proved)))
+    missed = seen_from.missed(space.features, dual) / training.alpha
+    lower, point, scale = scaled(training, dual, seen_from.joined(proved) + missed)
     trees = tuple(
         replace(one.tree, unit=float(units[k // 2] * scale)) for k, one in enumerate(each)
     )
@@ -182,9 +186,11 @@ def _largest(training: Training, directions: Floats, dual: Floats, least: float)
 
 def proved_gauge(training: Training, space: Space, dual: Floats, trees: tuple[Tree, ...]) -> float:
     """Return the bound on M / alpha that the trees prove of `dual`, computed again."""
-    ends = []
+    ends, seen_from = [], views(dual)
+    columns = dual @ seen_from.directions.T
     for k, tree in enumerate(trees):
         sign = 1.0 if k % 2 == 0 else -1.0
-        rows = Rows(space.features, sign * dual[:, k // 2], training.alpha * tree.unit)
+        rows = Rows(space.features, sign * columns[:, k // 2], training.alpha * tree.unit)
         ends.append(replay(rows, tree) * tree.unit)
-    return float(np.linalg.norm(np.asarray(ends).reshape(-1, 2).max(axis=1)))
+    missed = seen_from.missed(space.features, dual) / training.alpha
+    return seen_from.joined(np.asarray(ends).reshape(-1, 2).max(axis=1)) + missed

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from cvxnn.everywhere import flats
 from cvxnn.everywhere.neurons import Floats
 from cvxnn.everywhere.price import price
 from cvxnn.gates.base import Masks
@@ -18,6 +19,8 @@ _QUICK, _PACE = 3, 2e6
 _ENOUGH = 1e-7
 """Relative excess over a value that is attained which is left in the bound."""
 _ROUNDS, _EVERY = 400, 10
+_MOST = 2000
+"""Patterns of several outputs whose columns are projected, at most."""
 _THIN = 1e-9
 """Cells thinner than this, in radians, may be missing; so far is every u from one that is not."""
 
@@ -37,6 +40,8 @@ def pattern_gauge(features: Floats, dual: Floats, alpha: float) -> float:
     On the cone of a pattern D every g'u with g = X'D v is at most |g + X'(2D - I) m| for any
     m >= 0, and at most the length of g's projection; with one output that is attained. All patterns
     get better m at once until they are below a value that pricing attains; the last are projected.
+    Several outputs are exact up to rank three and for few rows; beyond, a pattern's value is at
+    most |V'DX|, and at most the root of the sum of squares of what each output attains.
 
     >>> X, v = np.array([[1.0, 0.0], [0.0, 2.0]]), np.array([[1.0], [1.0]])
     >>> round(pattern_gauge(X, v, alpha=1.0) ** 2, 6)
@@ -46,24 +51,36 @@ def pattern_gauge(features: Floats, dual: Floats, alpha: float) -> float:
     weights = dual[np.any(features != 0, axis=1)]
     if not len(rows):
         return 0.0
-    masks = enumerate_patterns(rows, limit=int(WORK)).masks
-    pulls = np.stack([(masks * column) @ rows for column in weights.T], axis=2)
-    lengths = np.linalg.norm(pulls, axis=1)
-    rough = np.linalg.norm(lengths, axis=1)
     found = price(rows, weights, np.random.default_rng(0), starts=200, steps=40)
     settled = float(found.values[0]) * (1 - _ENOUGH)
-    if weights.shape[1] == 1:
+    several = weights.shape[1] > 1
+    missed = _THIN * float((np.linalg.norm(rows, axis=1) * np.linalg.norm(weights, axis=1)).sum())
+    if several and flats.affordable(rows):
+        return (flats.reach(rows, weights, settled) + missed) / alpha
+    masks = enumerate_patterns(rows, limit=int(WORK)).masks
+    pulls = np.stack([(masks * column) @ rows for column in weights.T], axis=2)
+    if several:
+        rough = np.linalg.norm(pulls, ord=2, axis=(1, 2))
+    else:
         rough = _shortened(rows, masks, pulls[:, :, 0], settled * (1 + _ENOUGH))
-    for k in np.argsort(-rough):
-        if rough[k] <= settled * (1 + _ENOUGH):
-            settled = max(settled, float(rough[k]))
-            break
+    return (_projected(rows, masks, pulls, rough, settled) + missed) / alpha
+
+
+def _projected(rows: Floats, masks: Masks, pulls: Floats, rough: Floats, settled: float) -> float:
+    """Return a bound on |G'u| over all cones, G = `pulls` (p, d, c), from `rough` ones (p,).
+
+    Of every pattern that may exceed `settled` the columns of G are projected, the worst first.
+    """
+    lengths = np.linalg.norm(pulls, axis=1)
+    for count, k in enumerate(np.argsort(-rough)):
+        if rough[k] <= settled * (1 + _ENOUGH) or count == _MOST:
+            return max(settled, float(rough[k]))
         cone = np.where(masks[k], 1.0, -1.0)[:, None] * rows
         both = project_onto_cone(cone, np.concatenate([pulls[k], -pulls[k]], axis=1))
         near = np.linalg.norm(both, axis=0).reshape(2, -1).max(axis=0)
-        settled = max(settled, float(np.linalg.norm(np.minimum(near, lengths[k]))))
-    missed = _THIN * float((np.linalg.norm(rows, axis=1) * np.linalg.norm(weights, axis=1)).sum())
-    return (settled + missed) / alpha
+        most = float(np.linalg.norm(np.minimum(near, lengths[k])))
+        settled = max(settled, min(most, float(rough[k])))
+    return settled
 
 
 def _shortened(rows: Floats, masks: Masks, pulls: Floats, enough: float) -> Floats:

@@ -9,6 +9,7 @@ import numpy as np
 
 from cvxnn.architectures import ReLU
 from cvxnn.arrays import to_numpy
+from cvxnn.everywhere import together
 from cvxnn.everywhere.neurons import Floats, Neurons, Training
 from cvxnn.everywhere.price import Priced
 from cvxnn.everywhere.reweigh import reweigh
@@ -31,11 +32,15 @@ _CELLS = 300
 
 
 def affordable(training: Training, neurons: Neurons) -> bool:
-    """Tell whether the exact program on the patterns of these neurons is small."""
+    """Tell whether the last digits are cheap.
+
+    With one output, whether the exact program on the patterns of these neurons is small.
+    """
+    if training.loss.target.shape[1] > 1:
+        return together.affordable(training, neurons)
     d, count = training.features.shape[1], len(neurons.weights) + 1
     entries = count * 2 ** min(d - 1, 3) * training.features.size
-    single = training.loss.target.shape[1] == 1
-    return bool(single and d <= 12 and entries <= _ENTRIES)
+    return bool(d <= 12 and entries <= _ENTRIES)
 
 
 def around(training: Training, neurons: Neurons) -> Masks:
@@ -77,7 +82,10 @@ def polish(training: Training, neurons: Neurons, candidates: Priced, tol: float)
     """Return the best neurons over the patterns around these, and over what those still want.
 
     The objective never rises. `candidates` are where the search for missing patterns starts.
+    Several outputs make that program hard, and descend on faces.
     """
+    if training.loss.target.shape[1] > 1:
+        return together.polish(training, neurons, np.random.default_rng(0), tol)
     masks, best = around(training, neurons), neurons
     for _ in range(20):
         masks = distinct(_gates(training, masks)).masks
