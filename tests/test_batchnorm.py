@@ -1,6 +1,7 @@
 """Batch normalisation before the ReLU: the notes' numbers, Clarabel, torch's layer, descents."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from cvxnn import (
     BatchNormAfter,
     ConvexClassifier,
     ConvexRegressor,
+    ConvexRegressorCV,
     ReLU,
     Scope,
     certify_network,
@@ -206,6 +208,72 @@ def test_copies_of_a_sample_count_in_the_statistics(kind: Any, units: tuple[bool
     np.testing.assert_allclose(values.var(axis=0)[moving], network.variances[moving], rtol=1e-7)
     root = len(rows) ** -0.5
     assert network.units.tolist() == [root if unit else 1.0 for unit in units]
+
+
+def size_on(network: Any, values: Floats) -> float:
+    """What weight decay counts where `values` (n, m) are what a normalising layer gives."""
+    gammas, shifts = values.std(axis=0) / network.units[0], values.mean(axis=0) / network.units[1]
+    return float(np.hypot(gammas, shifts) @ np.linalg.norm(network.weights_out, axis=1))
+
+
+def layer(network: Any, X: Floats) -> Floats:
+    """What the network's normalising layer gives, (n, m)."""
+    Z = (
+        np.column_stack([X, np.ones(len(X))])[:, : network.weights_in.shape[1]]
+        @ network.weights_in.T
+    )
+    before = network.architecture == "batchnorm"
+    scale = network.units[0] * network.gammas / np.sqrt(network.variances)
+    return (
+        (Z if before else np.maximum(Z, 0)) * scale
+        + network.units[1] * network.shifts
+        - (scale * network.means)
+    )
+
+
+@pytest.mark.parametrize("units", BOTH[:3])
+@pytest.mark.parametrize("kind", [BatchNorm, BatchNormAfter])
+def test_a_network_of_other_data_is_counted_by_the_statistics_of_these(
+    kind: Any, units: tuple[bool, bool]
+) -> None:
+    rng = np.random.default_rng(7)
+    X, y, other = rng.standard_normal((6, 2)), rng.standard_normal(6), rng.standard_normal((9, 2))
+    architecture = kind(unit_scale=units[0], unit_shift=units[1])
+    words = {"alpha": 0.01, "gates": "enumerate", "fit_intercept": False, "tol": 1e-8}
+    network = ConvexRegressor(architecture, **words).fit(5 * other, rng.standard_normal(9)).network_
+    found = certify_network(network, X, y, alpha=0.01, gates="enumerate", fit_intercept=False)
+    root = len(X) ** -0.5
+    stated = SimpleNamespace(
+        weights_out=network.weights_out, units=[root if unit else 1.0 for unit in units]
+    )
+    loss = ((network(X)[:, 0] - y) ** 2).mean() / 2
+    assert found.upper == pytest.approx(loss + 0.01 * size_on(stated, layer(network, X)), rel=1e-9)
+    best = ConvexRegressor(architecture, **words).fit(X, y).certificate_
+    assert found.lower <= best.upper <= found.upper
+
+
+@pytest.mark.parametrize("units", BOTH[:3])
+@pytest.mark.parametrize("kind", [BatchNorm, BatchNormAfter])
+def test_the_mean_of_folds_has_the_statistics_of_all_samples(
+    kind: Any, units: tuple[bool, bool]
+) -> None:
+    rng = np.random.default_rng(8)
+    X = rng.standard_normal((20, 2))
+    y = np.abs(X[:, 0])
+    words = {"alphas": 3, "cv": 2, "n_gates": 20, "proof_time": 0, "random_state": 0}
+    architecture = kind(unit_scale=units[0], unit_shift=units[1])
+    model = ConvexRegressorCV(architecture, refit="average", **words).fit(X, y)
+    network = model.network_
+    assert network.n_neurons > 0
+    moving = network.gammas != 0
+    values = layer(network, X)[:, moving]
+    np.testing.assert_allclose(values.mean(axis=0), (network.units[1] * network.shifts)[moving])
+    np.testing.assert_allclose(values.std(axis=0), abs(network.units[0] * network.gammas)[moving])
+    upper = ((model.predict(X) - y) ** 2).mean() / 2 + model.alpha_ * size_on(
+        network, layer(network, X)
+    )
+    assert model.certificate_.upper == pytest.approx(upper, rel=1e-9)
+    assert model.certificate_.lower <= upper
 
 
 def test_data_without_variance_leave_a_constant() -> None:

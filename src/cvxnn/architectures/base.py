@@ -160,6 +160,9 @@ class Architecture(Protocol):
     def unlift(self, network: Any, gates: Gates, features: Array) -> Array:
         """Return blocks whose network computes the same; the inverse of `recover`."""
 
+    def stated(self, network: Any, features: Array) -> Network:
+        """Return the network that does the same on these data and holds their statistics."""
+
     def network(self, parameters: dict[str, Array]) -> Network:
         """Return the network with these arrays, as its `parameters` gave them."""
 

@@ -1,9 +1,9 @@
 """Batch normalisation before the ReLU: a ReLU program on whitened data."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,9 @@ _CONSTANT = 1e-12
 
 _RANK = 1e-10
 """Singular values of standardised columns below this share of the largest are rounding."""
+
+NORMALISING = ("means", "variances", "gammas", "shifts", "units")
+"""The arrays of a normalising layer."""
 
 _RELU = ReLU(bias=False)
 
@@ -271,30 +274,66 @@ class BatchNorm:
         )
         return like(_RELU.unlift(plain, gates, self.plain(features)), features)
 
+    def stated(self, network: BatchNormNetwork, features: Array) -> BatchNormNetwork:
+        """Return the network that does the same on these data and holds their statistics."""
+        values = to_numpy(double(features))[:, :-1] @ to_numpy(network.weights_in).T
+        n = len(values)
+        return replace(network, **statistics(network, values, self._count(n), self._units(n)))
+
     def network(self, parameters: dict[str, Array]) -> BatchNormNetwork:
         """Return the network with these arrays."""
         return BatchNormNetwork(**parameters)
 
     def mean(self, networks: Sequence[BatchNormNetwork]) -> BatchNormNetwork:
         """Return the network of all their neurons, each with its share and its own statistics."""
-        root = len(networks) ** -0.5
-        shares = {"gammas": root, "shifts": root, "weights_out": root}
-        per_neuron = [name for name, axes in self.axes.items() if axes[0] == "neurons"]
-        every = {
-            name: shares.get(name, 1.0)
-            * np.concatenate([to_numpy(getattr(each, name)) for each in networks])
-            for name in per_neuron
-        }
-        return BatchNormNetwork(
-            **every,
-            units=to_numpy(networks[0].units),
-            intercept=mean_of([each.intercept for each in networks]),
-            skip=mean_of([each.skip for each in networks]),
-        )
+        return BatchNormNetwork(**averaged(networks, self.axes))
 
     def sizes(self, n: int, d: int, p: int, outputs: int) -> Sizes:
         """Return the numbers held by the ReLU program."""
         return _RELU.sizes(n, d, p, outputs)
+
+
+def averaged(networks: Sequence[Any], axes: Mapping[str, tuple[str, ...]]) -> dict[str, Array]:
+    """Return the arrays of the network of all their neurons, in the units of the first."""
+    root, units = len(networks) ** -0.5, to_numpy(networks[0].units)
+    every: dict[str, Array] = {
+        "units": units,
+        "intercept": mean_of([each.intercept for each in networks]),
+        "skip": mean_of([each.skip for each in networks]),
+    }
+    for name in (name for name, along in axes.items() if along[0] == "neurons"):
+        parts = [to_numpy(getattr(each, name)) for each in networks]
+        if name in ("gammas", "shifts"):
+            place = ("gammas", "shifts").index(name)
+            own = [to_numpy(each.units)[place] / units[place] for each in networks]
+            parts = [root * unit * part for unit, part in zip(own, parts, strict=True)]
+        every[name] = np.concatenate(parts) * (root if name == "weights_out" else 1.0)
+    return every
+
+
+def statistics(
+    network: Any, values: Floats, weights: Floats, units: tuple[float, float]
+) -> dict[str, Array]:
+    """Return the normalising layer that does on `values` (n, m) what the network's own does there.
+
+    Its means and variances are those of the values, a sample counting `weights` (n,) times. What
+    does not vary has a scale of zero, and its shift alone.
+    """
+    old = {name: to_numpy(getattr(network, name)) for name in NORMALISING}
+    scale = old["units"][0] * old["gammas"] / np.sqrt(old["variances"])
+    shift = old["units"][1] * old["shifts"] - scale * old["means"]
+    shares = weights / weights.sum()
+    means = shares @ values
+    deviations = np.sqrt(shares @ (values - means) ** 2)
+    varies = deviations > _CONSTANT * np.abs(values).max(axis=0, initial=0.0)
+    found = {
+        "means": means,
+        "variances": np.where(varies, deviations, 1.0) ** 2,
+        "gammas": np.where(varies, scale * deviations, 0.0) / units[0],
+        "shifts": (shift + scale * means) / units[1],
+        "units": np.array(units),
+    }
+    return {name: like(array, network.weights_out) for name, array in found.items()}
 
 
 def _white(features: Array, weights: Floats) -> _White:

@@ -7,7 +7,8 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxnn.architectures.base import AXES, Sizes, mean_of, with_bias
+from cvxnn.architectures.base import AXES, Sizes, with_bias
+from cvxnn.architectures.batchnorm import averaged, statistics
 from cvxnn.architectures.centred import Free, balanced, neuron_of, pattern_of, place_of
 from cvxnn.architectures.relu import ReLU
 from cvxnn.arrays import Array, double, like, namespace, to_numpy
@@ -254,26 +255,20 @@ class BatchNormAfter:
                 blocks[half, -1] += np.where(here, shifts, 0.0)
         return like(blocks, features)
 
+    def stated(self, network: BatchNormAfterNetwork, features: Array) -> BatchNormAfterNetwork:
+        """Return the network that does the same on these data and holds their statistics."""
+        rows, n = to_numpy(double(features)), features.shape[0]
+        values = np.maximum(rows @ to_numpy(network.weights_in).T, 0)
+        weights = np.ones(n) if self.weights is None else self.weights
+        return replace(network, **statistics(network, values, weights, self._units(n)))
+
     def network(self, parameters: dict[str, Array]) -> BatchNormAfterNetwork:
         """Return the network with these arrays."""
         return BatchNormAfterNetwork(**parameters)
 
     def mean(self, networks: Sequence[BatchNormAfterNetwork]) -> BatchNormAfterNetwork:
         """Return the network of all their neurons, each with its share and its own statistics."""
-        root = len(networks) ** -0.5
-        shares = {"gammas": root, "shifts": root, "weights_out": root}
-        per_neuron = [name for name, axes in self.axes.items() if axes[0] == "neurons"]
-        every = {
-            name: shares.get(name, 1.0)
-            * np.concatenate([to_numpy(getattr(each, name)) for each in networks])
-            for name in per_neuron
-        }
-        return BatchNormAfterNetwork(
-            **every,
-            units=to_numpy(networks[0].units),
-            intercept=mean_of([each.intercept for each in networks]),
-            skip=mean_of([each.skip for each in networks]),
-        )
+        return BatchNormAfterNetwork(**averaged(networks, self.axes))
 
     def sizes(self, n: int, d: int, p: int, outputs: int) -> Sizes:
         """Return the numbers held: two matrices a block for lift and cones, and their rows."""

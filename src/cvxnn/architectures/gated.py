@@ -162,6 +162,10 @@ class GatedReLU:
         np.add.at(blocks, equal.argmax(axis=1), products)
         return like(blocks, features)
 
+    def stated(self, network: GatedNetwork, features: Array) -> GatedNetwork:
+        """Return the network: it holds no statistics."""
+        return network
+
     def network(self, parameters: dict[str, Array]) -> GatedNetwork:
         """Return the network with these arrays."""
         return GatedNetwork(**parameters)

@@ -229,6 +229,10 @@ class Polynomial:
         sums = [[(points.T * column) @ points for column in part.T] for part in parts]
         return to_blocks(like(np.array(sums), features))
 
+    def stated(self, network: PolynomialNetwork, features: Array) -> PolynomialNetwork:
+        """Return the network: it holds no statistics."""
+        return network
+
     def network(self, parameters: dict[str, Array]) -> PolynomialNetwork:
         """Return the network with these arrays."""
         return PolynomialNetwork(**parameters)

@@ -192,6 +192,10 @@ class ReLU:
             places.append(int(holds.argmax()))
         return places
 
+    def stated(self, network: ReLUNetwork, features: Array) -> ReLUNetwork:
+        """Return the network: it holds no statistics."""
+        return network
+
     def network(self, parameters: dict[str, Array]) -> ReLUNetwork:
         """Return the network with these arrays."""
         return ReLUNetwork(**parameters)

@@ -223,6 +223,10 @@ class Threshold:
                 )
         return like(blocks, features)
 
+    def stated(self, network: ThresholdNetwork, features: Array) -> ThresholdNetwork:
+        """Return the network: it holds no statistics."""
+        return network
+
     def network(self, parameters: dict[str, Array]) -> ThresholdNetwork:
         """Return the network with these arrays."""
         return ThresholdNetwork(**parameters, sign=self.sign)
