@@ -8,6 +8,7 @@ import cvxpy as cp
 import numpy as np
 import pytest
 from scipy.optimize import approx_fprime
+from tests.generated import generate, in_cone, in_plane
 
 from cvxnn import ThresholdNetwork, enumerate_patterns
 from cvxnn.experiments import (
@@ -20,7 +21,6 @@ from cvxnn.experiments import (
 )
 from cvxnn.experiments.circle import best_on_circle, walls
 from cvxnn.experiments.equality import Case, table, verdict
-from cvxnn.experiments.generated import generate, in_cone, in_plane
 from cvxnn.experiments.starts import Parts, Slope
 from cvxnn.gates import Gates
 
@@ -84,7 +84,7 @@ def close_to_differences(slope: Slope, parts: Parts, rel: float = 1e-5) -> None:
 
 RNG = np.random.default_rng(5)
 X, Y = RNG.standard_normal((6, 2)), RNG.standard_normal((6, 2))
-PROBLEM = vector_output.Problem("", X, Y, in_plane(X))
+PROBLEM = vector_output.Problem("", X, Y)
 GATES = Gates(RNG.standard_normal((4, 2)), RNG.random((4, 6)) < 0.5)
 SLOPES = {
     "before": (batch_norm.slope(X, Y[:, 0], "before"), batch_norm.start(RNG, 2)),
@@ -181,6 +181,9 @@ def test_gated_below_exact_below_one_vs_all_and_the_slide_on_either_side() -> No
         assert one.network == pytest.approx(one.exact, rel=1e-9)
         assert one.descents.min() >= one.bound
     random, orthogonal = orders[0], orders[-1]
+    rng = np.random.default_rng(1)
+    X, Y = rng.standard_normal((6, 2)), rng.standard_normal((6, 2))
+    assert random.exact == pytest.approx(generate(Y, 0.3, in_plane(X)).value, rel=1e-8)
     assert orthogonal.exact == pytest.approx(3.881905, abs=5e-7)
     assert orthogonal.slide == pytest.approx(3.873271, abs=5e-6)
     assert random.slide > 1.01 * random.exact
