@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cvxnn.architectures import GatedReLU, ReLU
+from cvxnn.everywhere.columns import column_cones
 from cvxnn.experiments.circle import best_on_circle, units, walls
 from cvxnn.experiments.descent import Floats
 from cvxnn.experiments.equality import (
@@ -23,11 +24,7 @@ from cvxnn.experiments.equality import (
 from cvxnn.experiments.figures import canvas, styled
 from cvxnn.experiments.result import Result, record
 from cvxnn.experiments.starts import Parts, Slope, adam
-from cvxnn.functions import Nuclear, Squared, mean_loss
 from cvxnn.gates import Gates
-from cvxnn.program import Program
-from cvxnn.solve import solve
-from cvxnn.solvers import Reference
 
 NAME = "vector-output"
 TITLE = "Networks of several outputs: their optimum, and the programs around it"
@@ -179,7 +176,7 @@ def order(problem: Problem, rng: np.random.Generator) -> Order:
         exact=n * grown.certificate_.upper,
         network=float(misfit(net(X), Y) + BETA / 2 * squares),
         one_vs_all=apart,
-        slide=slide(X, Y),
+        slide=n * column_cones(X, Y, alpha=BETA / n).value,
         descents=ends.objective,
     )
 
@@ -221,21 +218,6 @@ def slope(X: Floats, Y: Floats, apart: bool, gates: Gates | None = None) -> Slop
         return (residual**2).sum(axis=(1, 2)) / 2 + BETA / 2 * cost, slopes
 
     return value
-
-
-def slide(X: Floats, Y: Floats) -> float:
-    """Return the optimum with nuclear norms and every column of U_i and V_i in its cone."""
-    kind, n, outputs = ReLU(bias=False), *Y.shape
-    gates = kind.source.every(X)
-    program = Program(
-        loss=mean_loss(Squared(), Y, np.ones(n)),
-        lift=kind.lift(X, gates, outputs),
-        penalty=Nuclear(BETA / n),
-        free=np.zeros((n, 0)),
-        constraint=kind.constraint(X, gates, outputs),
-    )
-    found = solve(program, Reference(), tol=1e-6).certificate
-    return float(n * (found.upper + found.lower) / 2)
 
 
 def notes(findings: Findings) -> tuple[str, ...]:
