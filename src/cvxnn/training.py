@@ -43,6 +43,7 @@ from cvxnn.path import interior_dual, null_model
 from cvxnn.program import Iterate, Program
 from cvxnn.solve import Progress, Solution, Solver, Status, solve
 from cvxnn.solvers import ADMM, FISTA, Newton, Reference, WorkingSet
+from cvxnn.solvers.reference import TINY
 from cvxnn.streamed import LARGE, dense_bytes, stays
 
 LOSSES: dict[str, SampleLoss] = {
@@ -68,8 +69,6 @@ _HUGE = 5e9
 """Entries of the dense lift from which products are too dear for conjugate gradients."""
 _FEW = 2
 """Blocks up to which there is no working set to choose: symmetric matrices are one or two."""
-_TINY = 150_000
-"""Entries of the dense lift up to which an interior point method is the quickest."""
 
 
 def named(what: str, value: Any, table: dict[str, Any], allowed: Iterable[str]) -> Any:
@@ -191,7 +190,7 @@ def solver_for(program: Program, choice: str | Solver) -> tuple[Solver, str]:
     few = program.lift.in_shape[0] <= _FEW
     if program.constraint is None and math.isfinite(program.loss.smoothness) and not few:
         return _for_smooth(size)
-    if size <= _TINY and Reference().why_not(program) is None:
+    if size <= TINY and Reference().why_not(program) is None:
         return Reference(), "a tiny program: an interior point method"
     if few and FISTA().why_not(program) is None:
         return FISTA(), "a smooth loss and no blocks to choose from: accelerated gradients"

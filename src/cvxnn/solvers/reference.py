@@ -29,6 +29,10 @@ _CONES = {
 }
 """What Clarabel calls the cones."""
 
+TINY = 150_000
+"""Entries of the dense lift up to which an interior point method is the quickest, if not Newton's
+method."""
+
 _LEAST = 1e-8
 """Least unit of cost, as a share of the loss of predicting zero."""
 

@@ -1,5 +1,6 @@
 """Solve on a few blocks, price the others with the dual point, add what is violated, go on."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -15,9 +16,13 @@ from cvxnn.solvers.admm import ADMM
 from cvxnn.solvers.cone_norm import cones_in_penalty
 from cvxnn.solvers.fista import FISTA, origin
 from cvxnn.solvers.newton import Newton
+from cvxnn.solvers.reference import TINY, Reference
 
 Indices = NDArray[np.int64]
 Floats = NDArray[np.float64]
+
+_TINY_CONES = 40_000
+"""Entries of the dense lift up to which an interior point method is quicker than projections."""
 
 
 class State(NamedTuple):
@@ -38,9 +43,10 @@ class WorkingSet:
     A few dozen blocks carry the solution. A round solves on the working set, prices all other
     blocks at the new dual point by their polar gauge, and adds the most violated ones. The same
     dual point certifies the whole program. Without cones the small programs are solved by
-    Newton's method, or by alternating directions where the loss has kinks; with cones by proximal
-    gradient with projections onto them [Mishkin2022]. Sampled cones are mostly slivers that no
-    optimum uses, so few are let in at a time.
+    Newton's method, and others by an interior point method while they are tiny. Beyond, with cones
+    by proximal gradient with projections onto them [Mishkin2022], and by alternating directions
+    where the loss has kinks. Sampled cones are mostly slivers that no optimum uses, so few are let
+    in at a time.
     """
 
     size: int = 100
@@ -142,10 +148,14 @@ def _inner(part: Program) -> tuple[Program, Solver]:
     """Return the small program in the form that is quickest to solve, and its solver."""
     if Newton().why_not(part) is None:
         return part, Newton()
-    projected = cones_in_penalty(part)
-    if projected is not None and FISTA().why_not(projected) is None:
-        return projected, FISTA()
-    return part, ADMM()
+    size, projected = (
+        math.prod((part.lift.out_shape[0], *part.lift.in_shape)),
+        cones_in_penalty(part),
+    )
+    smooth = projected is not None and FISTA().why_not(projected) is None
+    if size <= (_TINY_CONES if smooth else TINY) and Reference().why_not(part) is None:
+        return part, Reference()
+    return (projected, FISTA()) if projected is not None and smooth else (part, ADMM())
 
 
 def restrict(program: Program, blocks: Indices) -> Program:
