@@ -62,10 +62,17 @@ def some_point(problem: Any, rng: np.random.Generator) -> Iterate:
     return Iterate(inside_cones(program, blocks), free, dual)
 
 
+def shares_of(problem: Any) -> np.ndarray:
+    """How much every sample counts in statistics, with mean one."""
+    weights = problem.program.loss.weights[:, 0]
+    return np.asarray(weights / weights.mean())
+
+
 def dense_features(problem: Any) -> np.ndarray:
     X = problem.X
     if isinstance(problem.architecture, BatchNorm):  # in another basis: norms do not see it
-        U = orth(X - X.mean(axis=0), rcond=1e-10)
+        shares = shares_of(problem)[:, None]
+        U = orth(np.sqrt(shares) * (X - (shares * X).mean(axis=0)), rcond=1e-10) / np.sqrt(shares)
         return np.column_stack([len(X) ** 0.5 * U, np.ones(len(X))])
     return np.column_stack([X, np.ones(len(X))]) if problem.architecture.bias else X
 
@@ -162,15 +169,15 @@ def test_the_dual_point_is_feasible(
         for u in cone_members(mask, X, rng):
             reach = np.maximum(X @ u, 0) @ v  # what a neuron of this cone gains, either sign
             if isinstance(architecture, BatchNormAfter):
-                reach = normalised_reach(np.maximum(X @ u, 0), v)
+                reach = normalised_reach(np.maximum(X @ u, 0), v, shares_of(problem))
             assert np.abs(reach).max() <= alpha + slack
 
 
-def normalised_reach(neuron: np.ndarray, v: np.ndarray) -> np.ndarray:
+def normalised_reach(neuron: np.ndarray, v: np.ndarray, shares: np.ndarray) -> np.ndarray:
     """What a neuron that is normalised and shifted gains at most, per output."""
-    centred = neuron - neuron.mean()
-    size = np.linalg.norm(centred)
-    scaled = centred * len(neuron) ** 0.5 / size if size > 1e-6 else 0 * centred
+    centred = neuron - (shares * neuron).mean()
+    size = np.sqrt((shares * centred**2).mean())
+    scaled = centred / size if size > 1e-6 else 0 * centred
     return np.hypot(scaled @ v, v.sum(axis=0))
 
 

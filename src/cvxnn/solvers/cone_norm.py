@@ -46,6 +46,8 @@ class Projector:
         is what counts then, and it is never too short.
         """
         host = to_numpy(blocks).astype(float)
+        if not len(host):
+            return blocks
         self._widen(host.shape[2])
         result = np.zeros_like(host)
         alive = np.flatnonzero(host.any(axis=(1, 2)))
@@ -100,6 +102,8 @@ class Projector:
         """Return the derivative of the projection at `blocks`: orthogonal onto each one's face."""
         self(blocks)
         host = to_numpy(blocks)
+        if not len(host):
+            return lambda z: z
         moves = np.swapaxes(host.any(axis=1, keepdims=True), 1, 2)[..., None]
         onto = like(np.where(moves, self._onto[:, : host.shape[2]], 0.0), blocks)
 
