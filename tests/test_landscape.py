@@ -394,7 +394,9 @@ def test_wrong_networks_and_data() -> None:
         )
         with pytest.raises(UnsupportedError, match="the network has 3"):
             call(several, X3, Y3, alpha=0.1)
-        with pytest.raises(ValueError, match="weights_in has 5 columns; expected 2, or 3 with the bias"):
+        with pytest.raises(
+            ValueError, match="weights_in has 5 columns; expected 2, or 3 with the bias"
+        ):
             call(network(np.ones((2, 5)), np.ones(2), 2), X3, Y3, alpha=0.1)
         with pytest.raises(ValueError, match="weights_in has 2 rows and weights_out 3"):
             call(network(np.ones((2, 2)), np.ones(3), 2), X3, Y3, alpha=0.1)
