@@ -21,6 +21,7 @@ from cvxnn.solvers.reference import TINY, Reference
 Indices = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
+_NONE: Indices = np.zeros(0, dtype=np.int64)
 _TINY_CONES = 40_000
 """Entries of the dense lift up to which an interior point method is quicker than projections."""
 
@@ -34,6 +35,11 @@ class State(NamedTuple):
     patience: int
     """What its limit of iterations is multiplied by; doubled after one that was cut off."""
     settled: bool
+    value: float
+    """The objective of the last round."""
+    kept: Indices
+    """The last working set where its round gained nothing, since blocks that leave then, where dual
+    points are not unique, come back; else none."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,7 @@ class WorkingSet:
             blocks, free = origin(program)
             dual = -program.loss.gradient(program.predict(blocks, free))
             start = Iterate(blocks, free, dual)
-        return State(start, 1.0, 1, False)
+        return State(start, 1.0, 1, False, math.inf, _NONE)
 
     def step(self, program: Program, state: State) -> State:
         """Return the state after one round."""
@@ -91,7 +97,7 @@ class WorkingSet:
         gap = _relative_gap(program, state.iterate, float(score.max(initial=0.0)))
         tol = max(min(0.5 * state.tol, self.tighten * gap), self.last_tol)
         added, violated = self._price(program, state.iterate, active, score)
-        chosen = np.union1d(active, added)
+        chosen = np.union1d(np.union1d(active, added), state.kept)
         small, solver = _inner(restrict(program, chosen))
         start = _take(state.iterate, chosen)
         limit = self.newton_steps if isinstance(solver, Newton) else self.max_iter
@@ -100,7 +106,10 @@ class WorkingSet:
         cut_off = solution.status is Status.MAX_ITER
         settled = tol <= self.last_tol and not violated and not cut_off
         patience = state.patience * (2 if cut_off else 1)
-        return State(_spread(state.iterate, solution.iterate, chosen), tol, patience, settled)
+        value = solution.certificate.upper
+        gained = state.value - value > tol * abs(value)
+        iterate = _spread(state.iterate, solution.iterate, chosen)
+        return State(iterate, tol, patience, settled, value, _NONE if gained else chosen)
 
     def read(self, program: Program, state: State) -> Iterate:
         """Return the full iterate."""
