@@ -1,5 +1,6 @@
 """Batch normalisation before the ReLU: the notes' numbers, Clarabel, torch's layer, descents."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -274,6 +275,29 @@ def test_the_mean_of_folds_has_the_statistics_of_all_samples(
     )
     assert model.certificate_.upper == pytest.approx(upper, rel=1e-9)
     assert model.certificate_.lower <= upper
+
+
+@pytest.mark.parametrize(
+    ("kind", "gates"),
+    [(BatchNorm, "enumerate"), (BatchNorm, "grow"), (BatchNormAfter, "enumerate")],
+)
+def test_statistics_that_are_not_those_of_the_data_are_not_believed(kind: Any, gates: str) -> None:
+    """The same function with smaller scales and deviations: its decay would be too small."""
+    rng = np.random.default_rng(9)
+    X, y = rng.standard_normal((8, 2)), rng.standard_normal(8)
+    words = {"alpha": 0.02, "gates": gates, "fit_intercept": False, "random_state": 0}
+    model = ConvexRegressor(kind(), **words).fit(X, y)
+    assert verify(model, X, y)
+    network, before = model.network_, model.predict(X)
+    model.network_ = replace(
+        network, gammas=0.9 * network.gammas, variances=0.81 * network.variances
+    )
+    np.testing.assert_allclose(model.predict(X), before)
+    less = 0.02 * (network.weight_decay() - model.network_.weight_decay())
+    claim = model.certificate_
+    assert less > 1e-4 * claim.upper
+    model.certificate_ = replace(claim, upper=claim.upper - less, lower=claim.lower - less)
+    assert not verify(model, X, y)
 
 
 def test_data_without_variance_leave_a_constant() -> None:

@@ -83,7 +83,7 @@ def certify_network(
             return _among_all(network, architecture, data, alpha, proof_time, words)
     drawn, scope = _gates(architecture, rows, network, choice)
     problem = problem_of(architecture, *data, drawn, scope=scope, **words).at(alpha)
-    network = problem.architecture.stated(network, problem.architecture.features(problem.X))
+    network = problem.architecture.stated(network, problem.X)
     return problem.assess(network, tol=0.0, budget=0.0)[0]
 
 
@@ -111,7 +111,7 @@ def _among_all(
             "gates='own' or 'enumerate'"
         )
     problem = open_problem_of(architecture, *data, **words).at(alpha)
-    network = problem.architecture.stated(network, problem.architecture.features(problem.X))
+    network = problem.architecture.stated(network, problem.X)
     training, upper = problem.working(), problem.objective(network)
     goal, dual = upper, -problem.program.loss.gradient(evaluate(network, data[0]))
     if proof_time > 0 and Grow().why_not(training) is None:

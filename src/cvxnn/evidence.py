@@ -74,10 +74,11 @@ def _on_given_gates(
         outputs=target.shape[1],
         scope=model.certificate_.scope,
     )
+    network = problem.architecture.stated(model.network_, X)
     return Evidence(
         claim=model.certificate_,
         program=problem.program,
-        objective=objective(model.network_, X, problem.program.loss, model.alpha_),
+        objective=objective(network, X, problem.program.loss, model.alpha_),
         dual=dual,
         objections=tuple(objections),
     )
@@ -108,10 +109,12 @@ def _over_all(
         with threads(None):
             return problem.recheck(model.proof_, samples.gather(each))
 
+    own = X[samples.index]
+    network = problem.architecture.stated(model.network_, own)
     return Evidence(
         claim=model.certificate_,
         program=problem.program,
-        objective=objective(model.network_, X[samples.index], problem.program.loss, model.alpha_),
+        objective=objective(network, own, problem.program.loss, model.alpha_),
         dual=dual,
         prove=prove,
         objections=tuple(objections),

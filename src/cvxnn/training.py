@@ -325,8 +325,7 @@ def average(
         loss, interior = problem.program.loss, problem.program.interior
         every = open_problem(problem.architecture, problem.X, loss, problem.free)
         problem = every.within(interior).at(problem.alpha)
-    features = problem.architecture.features(problem.X)
-    network = problem.architecture.stated(problem.architecture.mean(networks), features)
+    network = problem.architecture.stated(problem.architecture.mean(networks), problem.X)
     certificate, dual, proof = problem.assess(network, tol, proof_time)
     blocks, outputs = np.zeros((0, *problem.program.lift.in_shape[1:])), len(network.intercept)
     solution = Solution(

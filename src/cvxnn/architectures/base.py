@@ -160,7 +160,7 @@ class Architecture(Protocol):
     def unlift(self, network: Any, gates: Gates, features: Array) -> Array:
         """Return blocks whose network computes the same; the inverse of `recover`."""
 
-    def stated(self, network: Any, features: Array) -> Network:
+    def stated(self, network: Any, X: Array) -> Network:
         """Return the network that does the same on these data and holds their statistics."""
 
     def network(self, parameters: dict[str, Array]) -> Network:

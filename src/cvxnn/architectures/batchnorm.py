@@ -274,9 +274,9 @@ class BatchNorm:
         )
         return like(_RELU.unlift(plain, gates, self.plain(features)), features)
 
-    def stated(self, network: BatchNormNetwork, features: Array) -> BatchNormNetwork:
+    def stated(self, network: BatchNormNetwork, X: Array) -> BatchNormNetwork:
         """Return the network that does the same on these data and holds their statistics."""
-        values = to_numpy(double(features))[:, :-1] @ to_numpy(network.weights_in).T
+        values = to_numpy(double(X)) @ to_numpy(network.weights_in).T
         n = len(values)
         return replace(network, **statistics(network, values, self._count(n), self._units(n)))
 

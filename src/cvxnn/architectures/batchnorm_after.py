@@ -255,9 +255,9 @@ class BatchNormAfter:
                 blocks[half, -1] += np.where(here, shifts, 0.0)
         return like(blocks, features)
 
-    def stated(self, network: BatchNormAfterNetwork, features: Array) -> BatchNormAfterNetwork:
+    def stated(self, network: BatchNormAfterNetwork, X: Array) -> BatchNormAfterNetwork:
         """Return the network that does the same on these data and holds their statistics."""
-        rows, n = to_numpy(double(features)), features.shape[0]
+        rows, n = to_numpy(double(self.features(X))), X.shape[0]
         values = np.maximum(rows @ to_numpy(network.weights_in).T, 0)
         weights = np.ones(n) if self.weights is None else self.weights
         return replace(network, **statistics(network, values, weights, self._units(n)))

@@ -162,7 +162,7 @@ class GatedReLU:
         np.add.at(blocks, equal.argmax(axis=1), products)
         return like(blocks, features)
 
-    def stated(self, network: GatedNetwork, features: Array) -> GatedNetwork:
+    def stated(self, network: GatedNetwork, X: Array) -> GatedNetwork:
         """Return the network: it holds no statistics."""
         return network
 

@@ -229,7 +229,7 @@ class Polynomial:
         sums = [[(points.T * column) @ points for column in part.T] for part in parts]
         return to_blocks(like(np.array(sums), features))
 
-    def stated(self, network: PolynomialNetwork, features: Array) -> PolynomialNetwork:
+    def stated(self, network: PolynomialNetwork, X: Array) -> PolynomialNetwork:
         """Return the network: it holds no statistics."""
         return network
 

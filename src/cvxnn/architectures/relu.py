@@ -192,7 +192,7 @@ class ReLU:
             places.append(int(holds.argmax()))
         return places
 
-    def stated(self, network: ReLUNetwork, features: Array) -> ReLUNetwork:
+    def stated(self, network: ReLUNetwork, X: Array) -> ReLUNetwork:
         """Return the network: it holds no statistics."""
         return network
 

@@ -223,7 +223,7 @@ class Threshold:
                 )
         return like(blocks, features)
 
-    def stated(self, network: ThresholdNetwork, features: Array) -> ThresholdNetwork:
+    def stated(self, network: ThresholdNetwork, X: Array) -> ThresholdNetwork:
         """Return the network: it holds no statistics."""
         return network
 

@@ -157,10 +157,8 @@ def _inner(part: Program) -> tuple[Program, Solver]:
     """Return the small program in the form that is quickest to solve, and its solver."""
     if Newton().why_not(part) is None:
         return part, Newton()
-    size, projected = (
-        math.prod((part.lift.out_shape[0], *part.lift.in_shape)),
-        cones_in_penalty(part),
-    )
+    projected = cones_in_penalty(part)
+    size = part.lift.out_shape[0] * math.prod(part.lift.in_shape)
     smooth = projected is not None and FISTA().why_not(projected) is None
     if size <= (_TINY_CONES if smooth else TINY) and Reference().why_not(part) is None:
         return part, Reference()
