@@ -18,9 +18,9 @@ from cvxnn import (
     verify,
     wasserstein_direction,
 )
-from cvxnn.architectures.polynomial import decomposed
 from cvxnn.errors import CertificateWarning
 from cvxnn.functions import PSD
+from cvxnn.functions.decompose import decomposed
 from cvxnn.gates import widest
 
 RNG = np.random.default_rng(0)

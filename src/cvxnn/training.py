@@ -42,7 +42,7 @@ from cvxnn.gates.base import pattern_keys
 from cvxnn.path import interior_dual, null_model
 from cvxnn.program import Iterate, Program
 from cvxnn.solve import Progress, Solution, Solver, Status, solve
-from cvxnn.solvers import ADMM, FISTA, Newton, Reference, WorkingSet
+from cvxnn.solvers import ADMM, FISTA, Factored, Newton, Reference, WorkingSet
 from cvxnn.solvers.reference import TINY
 from cvxnn.streamed import LARGE, dense_bytes, stays
 
@@ -59,7 +59,7 @@ LOSSES: dict[str, SampleLoss] = {
     )
 }
 SOLVERS: dict[str, Solver] = {
-    solver.name: solver for solver in (FISTA(), Newton(), ADMM(), WorkingSet(), Reference())
+    solver.name: solver for solver in (FISTA(), Factored(), Newton(), ADMM(), WorkingSet(), Reference())
 }
 GATES = ("auto", "grow", "sample", "enumerate")
 _ROUGH = 5e-3
@@ -186,6 +186,8 @@ def solver_for(program: Program, choice: str | Solver) -> tuple[Solver, str]:
     if choice != "auto":
         solver: Solver = named("solver", choice, SOLVERS, ["auto", *SOLVERS])
         return solver, "asked for"
+    if Factored().why_not(program) is None:
+        return Factored(), "a smooth loss on symmetric matrices: descent on few factors"
     size = program.lift.out_shape[0] * math.prod(program.lift.in_shape)
     few = program.lift.in_shape[0] <= _FEW
     if program.constraint is None and math.isfinite(program.loss.smoothness) and not few:
@@ -368,7 +370,7 @@ def require_memory(
     p = 1 if none else p
     sizes = architecture.sizes(n, d, p, outputs)
     smooth = _for_smooth(n * d * p * outputs)[0] if math.isfinite(loss.smoothness) else ADMM()
-    smooth = FISTA() if none else smooth  # a symmetric matrix or two: no blocks to choose from
+    smooth = Factored() if none and math.isfinite(loss.smoothness) else smooth
     auto = WorkingSet() if sizes.rows else smooth
     chosen = auto if solver == "auto" else named("solver", solver, SOLVERS, ["auto", *SOLVERS])
     words = {"n": n, "d": d, "p": p, "itemsize": X.dtype.itemsize}

@@ -23,9 +23,9 @@ from cvxnn import (
     verify,
 )
 from cvxnn.architectures import Problem, evaluate
-from cvxnn.architectures.polynomial import decomposed
 from cvxnn.errors import UnsupportedError
 from cvxnn.functions import Logistic, Quantile, SampleLoss, Squared
+from cvxnn.functions.decompose import decomposed
 from cvxnn.path import alpha_max
 from cvxnn.regimes import regimes_of
 from cvxnn.solve import solve

@@ -137,11 +137,13 @@ class _Centred:
 
     def _part(self, z: Array) -> Array:
         columns = namespace(z).astype(self.columns, z.dtype, copy=False)
-        return columns @ _coefficients(columns, z)
+        return columns @ coefficients(columns, z)
 
 
-def _coefficients(columns: Array, z: Array) -> Array:
-    return columns.T @ z / namespace(z).sum(columns[:, 0] ** 2)
+def coefficients(columns: Array, z: Array) -> Array:
+    """Return the coefficients (q, c) of the part of z (n, c) along orthogonal columns of one norm."""
+    size = namespace(z).sum(columns[:, 0] ** 2) if columns.shape[1] else 1.0
+    return columns.T @ z / size
 
 
 def _centred(program: Program) -> Program:
@@ -155,7 +157,7 @@ def _along(program: Program, blocks: Array) -> Array:
     """Return the coefficients (q, c) of the part of A u along the free columns."""
     if program.free.shape[1] == 0:
         return 0.0
-    return _coefficients(program.free, program.lift.apply(blocks))
+    return coefficients(program.free, program.lift.apply(blocks))
 
 
 def _descent(program: Program, point: Point) -> Point:
