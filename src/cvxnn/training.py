@@ -59,7 +59,8 @@ LOSSES: dict[str, SampleLoss] = {
     )
 }
 SOLVERS: dict[str, Solver] = {
-    solver.name: solver for solver in (FISTA(), Factored(), Newton(), ADMM(), WorkingSet(), Reference())
+    solver.name: solver
+    for solver in (FISTA(), Factored(), Newton(), ADMM(), WorkingSet(), Reference())
 }
 GATES = ("auto", "grow", "sample", "enumerate")
 _ROUGH = 5e-3
@@ -177,6 +178,7 @@ def open_problem_of(
 def solver_for(program: Program, choice: str | Solver) -> tuple[Solver, str]:
     """Return the solver that a user asked for and why it is this; "auto" goes by the program.
 
+    Descent on factors where blocks are symmetric matrices and the loss is smooth.
     Newton's method on a working set of gates where the loss is smooth and there are no cones. Else
     the interior point reference while the program is tiny; beyond, column generation over the
     gates with cones, alternating directions without. Where a single product takes seconds, a

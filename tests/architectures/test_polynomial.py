@@ -29,7 +29,7 @@ from cvxnn.functions.decompose import decomposed
 from cvxnn.path import alpha_max
 from cvxnn.regimes import regimes_of
 from cvxnn.solve import solve
-from cvxnn.solvers import ADMM, FISTA, Newton, Reference, WorkingSet
+from cvxnn.solvers import ADMM, FISTA, Factored, Newton, Reference, WorkingSet
 from cvxnn.training import gates_of, problem_of, train
 
 QUADRATIC = Polynomial(bias=False, square=1.0, linear=0.0, constant=0.0)
@@ -229,7 +229,7 @@ def test_every_solver_agrees(architecture: Polynomial) -> None:
     here = problem(architecture, X, y, intercept=True).at(0.03)
     values = [
         solve(here.working(), solver, tol=1e-6, judge=here.judge).certificate
-        for solver in (Reference(), FISTA(), Newton(), ADMM(), WorkingSet())
+        for solver in (Reference(), FISTA(), Factored(), Newton(), ADMM(), WorkingSet())
     ]
     assert all(one.proves(1e-6) for one in values)
     np.testing.assert_allclose([one.upper for one in values], values[0].upper, rtol=2e-6)

@@ -37,6 +37,7 @@ class SolverName(StrEnum):
 
     AUTO = "auto"
     FISTA = "fista"
+    FACTORED = "factored"
     NEWTON = "newton"
     ADMM = "admm"
     WORKING_SET = "working_set"
@@ -173,7 +174,7 @@ Solver = Annotated[
         "Training",
         "--solver",
         metavar="NAME",
-        help="fista, newton, admm, working_set, reference or auto.",
+        help="fista, factored, newton, admm, working_set, reference or auto.",
     ),
 ]
 Tol = Annotated[

@@ -4,8 +4,13 @@ For a symmetric V the value at u is (u, 1)' V (u, 1). With J = diag(1, ..., 1, -
 points (u, 1), |u| = 1, are the positive semidefinite Z with <J, Z> = 0.
 """
 
-from cvxnn.arrays import Array, device, namespace
+import numpy as np
+from numpy.typing import NDArray
+
+from cvxnn.arrays import Array, device, double, like, namespace, to_numpy
 from cvxnn.symmetric import composed, differences, eigh
+
+Floats = NDArray[np.float64]
 
 _HALVINGS = 56
 """Bisections of the multiplier: its error enters the value squared."""
@@ -76,51 +81,76 @@ class Moment:
     """
 
     def __init__(self, matrices: Array) -> None:
-        xp = namespace(matrices)
-        self.alive = xp.astype(Peak(matrices).value > 0, matrices.dtype)[..., None]
-        self.matrices = matrices
-        side = matrices.shape[-1]
+        xp, side = namespace(matrices), matrices.shape[-1]
+        alive = Peak(matrices).value > 0
+        self.alive = xp.astype(alive, matrices.dtype)[..., None]
         last = xp.arange(side, device=device(matrices)) == side - 1
-        self.signs = 1 - 2 * xp.astype(last, matrices.dtype) + 0 * matrices[..., 0]
-        self._find()
-
-    def _at(self, shift: Array) -> tuple[Array, Array]:
-        """Take the eigenvalues at a shift (...), and return <J, positive part> and its slope."""
-        xp = namespace(shift)
-        diagonal = (shift[..., None] * self.signs)[..., None]
-        eye = xp.eye(self.signs.shape[-1], dtype=shift.dtype, device=device(shift))
-        sizes, self.axes = eigh(self.matrices + diagonal * eye)
+        self.signs = 1 - 2 * xp.astype(last, matrices.dtype)
+        flat = xp.reshape(matrices, (-1, side, side))
+        shifts = self._shifts(flat, np.flatnonzero(to_numpy(alive).ravel()))
+        sizes, self.axes = self._moved(matrices, shifts.reshape(alive.shape))
         kept = xp.clip(sizes, min=0.0)
         self.quotients = differences(sizes, kept, xp.astype(sizes > 0, sizes.dtype))
         self.kept = self.alive * kept
-        last = self.axes[..., -1, :]  # in the axes J is I - 2 q q' with q their last entries
-        self.turned = eye - 2 * last[..., :, None] * last[..., None, :]
-        balance = xp.sum(kept * (1 - 2 * last**2), axis=-1)
-        return balance, xp.sum(self.quotients * self.turned**2, axis=(-2, -1))
+        self.turned = self._turned(self.axes)
 
-    def _find(self) -> None:
-        xp = namespace(self.matrices)
-        size = xp.max(xp.abs(self.matrices), axis=(-2, -1))
-        shift, reach = 0 * size, size
-        low, high = shift - xp.inf, shift + xp.inf
-        noise = 4 * float(xp.finfo(size.dtype).eps)
-        dead = self.alive[..., 0] == 0
+    def _moved(self, matrices: Array, shifts: Floats) -> tuple[Array, Array]:
+        """Return the eigenvalues and eigenvectors of matrices (..., s, s) at their shifts (...)."""
+        xp, side = namespace(matrices), matrices.shape[-1]
+        diagonal = like(np.asarray(shifts), matrices)[..., None] * self.signs
+        eye = xp.eye(side, dtype=matrices.dtype, device=device(matrices))
+        return eigh(matrices + diagonal[..., None] * eye)
+
+    def _turned(self, axes: Array) -> Array:
+        """Return J in the axes, I - 2 q q' with q their last entries."""
+        xp, last = namespace(axes), axes[..., -1, :]
+        eye = xp.eye(axes.shape[-1], dtype=axes.dtype, device=device(axes))
+        return eye - 2 * last[..., :, None] * last[..., None, :]
+
+    def _at(self, matrices: Array, shifts: Floats) -> tuple[Floats, Floats, Floats]:
+        """Return <J, positive part>, its slope and the positive part's trace, (m,) each."""
+        xp = namespace(matrices)
+        sizes, axes = self._moved(matrices, shifts)
+        kept = xp.clip(sizes, min=0.0)
+        quotients = differences(sizes, kept, xp.astype(sizes > 0, sizes.dtype))
+        balance = xp.sum(kept * (1 - 2 * axes[..., -1, :] ** 2), axis=-1)
+        slope = xp.sum(quotients * self._turned(axes) ** 2, axis=(-2, -1))
+        balance, slope, trace = (
+            to_numpy(double(x)) for x in (balance, slope, xp.sum(kept, axis=-1))
+        )
+        return balance, slope, trace
+
+    def _shifts(self, matrices: Array, left: NDArray[np.int64]) -> Floats:
+        """Return the shifts (m,) of matrices (m, s, s), 0 but for those that are `left`.
+
+        Only what is not settled yet is decomposed.
+        """
+        xp = namespace(matrices)
+        found = np.zeros(matrices.shape[0])
+        low, high = found - np.inf, found + np.inf
+        size = to_numpy(double(xp.max(xp.abs(matrices), axis=(-2, -1))))
+        noise, reach = 4 * float(xp.finfo(matrices.dtype).eps), size
         for _ in range(_STEPS):
-            balance, slope = self._at(shift)
-            low, high = xp.where(balance < 0, shift, low), xp.where(balance > 0, shift, high)
-            trace = xp.sum(self.kept, axis=-1)
-            both = (low > -xp.inf) & (high < xp.inf)
-            width = xp.where(both, high, 1.0) - xp.where(both, low, 0.0)
-            settled = dead | (xp.abs(balance) <= noise * trace)
-            settled = settled | (both & (width <= noise * xp.abs(shift)))
-            if bool(xp.all(settled)):
+            if not len(left):
                 break
-            newton = shift - balance / xp.where(slope > 0, slope, 1.0)
-            good = (slope > 0) & (newton > low) & (newton < high)
-            middle = (xp.where(both, low, 0.0) + xp.where(both, high, 0.0)) / 2
-            middle = xp.where(both, middle, shift - xp.sign(balance) * reach)
-            shift = xp.where(settled, shift, xp.where(good, newton, middle))
-            reach = 2 * reach
+            some = xp.take(matrices, xp.asarray(left, device=device(matrices)), axis=0)
+            shift = found[left]
+            balance, slope, trace = self._at(some, shift)
+            low[left] = np.where(balance < 0, shift, low[left])
+            high[left] = np.where(balance > 0, shift, high[left])
+            below, above = low[left], high[left]
+            both = np.isfinite(below) & np.isfinite(above)
+            width = np.where(both, above, 1.0) - np.where(both, below, 0.0)
+            # eigenvalues are no better than the rounding of the largest entries
+            settled = np.abs(balance) <= noise * (trace + size[left])
+            settled |= both & (width <= noise * np.abs(shift))
+            newton = shift - balance / np.where(slope > 0, slope, 1.0)
+            good = (slope > 0) & (newton > below) & (newton < above)
+            middle = (np.where(both, below, 0.0) + np.where(both, above, 0.0)) / 2
+            middle = np.where(both, middle, shift - np.sign(balance) * reach[left])
+            found[left] = np.where(settled, shift, np.where(good, newton, middle))
+            left, reach = left[~settled], 2 * reach
+        return found
 
     @property
     def nearest(self) -> Array:
@@ -130,7 +160,7 @@ class Moment:
         others = xp.linalg.trace(near) - last
         good = (last > 0) & (others > 0)
         scale = xp.sqrt(xp.where(good, others / xp.where(good, last, 1.0), 0.0))[..., None]
-        side = self.signs.shape[-1]
+        side = near.shape[-1]
         ends = xp.arange(side, device=device(near)) == side - 1
         scales = xp.where(ends, scale, xp.astype(good, near.dtype)[..., None])
         return scales[..., :, None] * near * scales[..., None, :]

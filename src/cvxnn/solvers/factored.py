@@ -2,12 +2,12 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxnn.arrays import Array, double, inner, like, namespace, to_numpy
+from cvxnn.arrays import Array, double, like, namespace, to_numpy
 from cvxnn.functions import EigenNorm, SphereMoments
 from cvxnn.functions.decompose import decomposed, eigenpairs
 from cvxnn.linalg import descend_smooth
@@ -55,13 +55,13 @@ class State(NamedTuple):
 class Factored:
     """Descent on factors of low rank, for one or two symmetric matrices an output.
 
-    U = sum of s_j p_j p_j' with p_j = w_j, or (w_j, |w_j|) for moments of the sphere, makes
-    the penalty alpha * sum of |w_j|^2 and the program smooth in the w_j [BurerMonteiro2003]. A round
-    adds the proximal step from zero along the dual point, U + t prox(A'v) with t by a line search,
-    factors the sum by eigenvectors or the neural decomposition [BartanPilanci2021], and descends by
-    L-BFGS in the factors and the free coefficients. The step is zero only where the dual point is
-    feasible, and every round lowers the objective, so that a stationary point that is no
-    optimum is left again. For smooth losses; vectors are on the host, products where the data are.
+    U = sum of s_j p_j p_j' with p_j = w_j, or (w_j, |w_j|) for moments of the sphere, makes the
+    penalty alpha * sum of |w_j|^2 and the program smooth in the w_j [BurerMonteiro2003]. A round
+    adds the largest factors of prox(A'v), the proximal step from zero along the dual point, as far
+    as a line search goes; factors the sum by eigenvectors or the neural decomposition
+    [BartanPilanci2021]; and descends by L-BFGS in the factors and the free coefficients. The prox
+    is zero only where the dual point is feasible, so that no stationary point but the optimum is
+    the end. For smooth losses; vectors are on the host, products where the data are.
     """
 
     steps: int = 150
@@ -91,7 +91,7 @@ class Factored:
         if program.constraint is not None:
             return "descent on factors takes no cone constraint; use solver='auto'"
         if not math.isfinite(program.loss.smoothness):
-            return "descent on factors needs a smooth loss and this one has kinks; use solver='admm'"
+            return "factors need a smooth loss and this one has kinks; use solver='admm'"
         return None
 
     def init(self, program: Program, start: Iterate | None) -> State:
@@ -137,20 +137,24 @@ class _Factors(NamedTuple):
 def _factors(program: Program, blocks: Array, share: float = _FLOOR) -> _Factors:
     """Return factors of blocks (p, t, c), of at least a share of their matrix's largest weight."""
     host = to_numpy(to_matrices(blocks))
-    p, c, side, _ = host.shape
     sphere = isinstance(program.penalty, SphereMoments)
-    vectors = [np.zeros((0, side - sphere))]
-    places: list[list[tuple[float, int, int]]] = [[]]
+    split = decomposed if sphere else eigenpairs
+    vectors = [np.zeros((0, host.shape[-1] - sphere))]
+    places = [np.zeros((0, 3))]
     for block, output in np.argwhere(host.any(axis=(2, 3))):
-        split = decomposed if sphere else eigenpairs
         units, sizes = split(host[block, output])
         kept = np.abs(sizes) > share * np.abs(sizes).max(initial=0.0)
         units, sizes = units[kept], sizes[kept]
         vectors.append(np.sqrt(np.abs(sizes))[:, None] * units)
-        places.append([(sign, block, output) for sign in np.sign(sizes)])
-    every = np.array(sum(places, [])).reshape(-1, 3)
-    signs, owners = every[:, 0], every[:, 1:].astype(np.int64)
-    return _Factors(np.concatenate(vectors), signs, owners[:, 0], owners[:, 1])
+        owner = np.broadcast_to([block, output], (len(sizes), 2))
+        places.append(np.column_stack([np.sign(sizes), owner]))
+    every = np.concatenate(places)
+    owners = every[:, 1:].astype(np.int64)
+    return _Factors(np.concatenate(vectors), every[:, 0], owners[:, 0], owners[:, 1])
+
+
+def _strength(program: Program) -> float:
+    return cast(EigenNorm | SphereMoments, program.penalty).alpha
 
 
 def _points(program: Program, vectors: Floats) -> Floats:
@@ -174,7 +178,7 @@ def _missing(program: Program, state: State) -> Array:
     """Return what the dual point lacks: t prox(A'v), with the t that lowers the objective most."""
     step = program.penalty.prox(program.lift.adjoint(state.dual), 1.0)
     factors = _factors(program, step, _WORTH)
-    cost = program.penalty.alpha * float((factors.vectors**2).sum())
+    cost = _strength(program) * float((factors.vectors**2).sum())
     if cost == 0:
         return step
     step = _composed(program, factors, factors.vectors)
@@ -184,7 +188,7 @@ def _missing(program: Program, state: State) -> Array:
     image = image + columns @ state.free
 
     def value(share: float) -> float:
-        return program.loss.value(image + share * along) + share * cost
+        return float(program.loss.value(image + share * along)) + share * cost
 
     share, best = 1.0, value(1.0)
     factor = 2.0 if value(2.0) < best else 0.5
@@ -200,14 +204,16 @@ class _Descent:
     """The objective as a function of factors w (m, s) and free coefficients (q, c)."""
 
     def __init__(self, program: Program, factors: _Factors) -> None:
-        self.program, self.factors, lift = program, factors, program.lift
+        self.program, self.factors = program, factors
+        lift = cast(QuadraticForms, program.lift)
         self.columns, x = double(program.free), double(lift.features)
         self.sphere = isinstance(program.penalty, SphereMoments)
         # x'(K o pp')x is the sum of k ((x o g)'p)^2 over the eigenpairs (k, g) of K
         sizes, axes = np.linalg.eigh(to_numpy(double(lift.weights)))
         kept = np.abs(sizes) > _FLAT * np.abs(sizes).max()
         self.parts = [
-            (float(size), x * like(axis, x)) for size, axis in zip(sizes[kept], axes.T[kept])
+            (float(size), x * like(axis, x))
+            for size, axis in zip(sizes[kept], axes.T[kept], strict=True)
         ]
         host = np.eye(lift.outputs)[factors.outputs] * factors.signs[:, None]
         self.mix = like(host * to_numpy(double(lift.signs))[factors.blocks, None], x)
@@ -235,7 +241,7 @@ class _Descent:
 
     def _at(self, vectors: Floats, free: Floats) -> tuple[float, Floats, Floats, Array]:
         """Return the objective, its gradients in both arguments, and the dual point."""
-        loss, columns, alpha = self.program.loss, self.columns, self.program.penalty.alpha
+        loss, columns, alpha = self.program.loss, self.columns, _strength(self.program)
         points = _points(self.program, vectors)
         there = like(points, columns)
         xp = namespace(columns)
@@ -252,7 +258,7 @@ class _Descent:
         slope = 0.0 * there
         for rows in self.rows:
             spread = pull[rows, :] @ self.mix.T
-            for (k, x), (_, h) in zip(self.parts, held or self._values(there, rows)):
+            for (k, x), (_, h) in zip(self.parts, held or self._values(there, rows), strict=True):
                 slope = slope + 2 * k * ((h * spread).T @ x[rows, :])
         down = to_numpy(slope)
         if self.sphere:

@@ -141,7 +141,7 @@ class _Centred:
 
 
 def coefficients(columns: Array, z: Array) -> Array:
-    """Return the coefficients (q, c) of the part of z (n, c) along orthogonal columns of one norm."""
+    """Return the coefficients (q, c) of z (n, c) along orthogonal columns of equal norm."""
     size = namespace(z).sum(columns[:, 0] ** 2) if columns.shape[1] else 1.0
     return columns.T @ z / size
 
