@@ -14,6 +14,8 @@ from cvxnn.linalg import descend_smooth
 from cvxnn.maps import QuadraticForms
 from cvxnn.maps.gated import row_blocks
 from cvxnn.program import Iterate, Program
+from cvxnn.projection import inside_cones
+from cvxnn.solvers import newton
 from cvxnn.solvers.fista import coefficients, origin
 from cvxnn.symmetric import to_blocks, to_matrices
 
@@ -24,8 +26,7 @@ _FLOOR = 1e-14
 _FLAT = 1e-12
 """Eigenvalues of the weights of entries below this share of the largest are none."""
 _DOUBLINGS = 60
-_IDLE = 5
-"""Rounds in turn without a smaller objective after which there is nothing left to gain."""
+_NEWTON = newton.Newton()
 _SHARPEN = 0.03
 """What the gain at which a round ends is multiplied by from one to the next."""
 _WORTH = 0.3
@@ -44,11 +45,11 @@ class State(NamedTuple):
     dual: Array
     """(n, c), minus the gradient of the loss."""
     value: float
-    """The objective."""
+    """The objective of the factors, at least that of U."""
     exact: float
     """Relative gain of a step of L-BFGS below which the next round ends."""
-    idle: int
-    """Rounds in turn that did not lower it."""
+    last: newton.State | None
+    """Where Newton's method is, once the objective has stood still."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,9 @@ class Factored:
     as a line search goes; factors the sum by eigenvectors or the neural decomposition
     [BartanPilanci2021]; and descends by L-BFGS in the factors and the free coefficients. The prox
     is zero only where the dual point is feasible, so that no stationary point but the optimum is
-    the end. For smooth losses; vectors are on the host, products where the data are.
+    the end. Values of the objective tell no more than half of the digits of a gap: where they stand
+    still Newton's method goes on. For smooth losses; vectors are on the host, products where the
+    data are.
     """
 
     steps: int = 150
@@ -97,7 +100,7 @@ class Factored:
     def init(self, program: Program, start: Iterate | None) -> State:
         """Return the state at `start` moved into the penalty's domain, or at zero."""
         blocks, free = origin(program) if start is None else (start.blocks, start.free)
-        blocks, free = program.penalty.prox(double(blocks), 0.0), double(free)
+        blocks, free = inside_cones(program, double(blocks)), double(free)
         columns = double(program.free)
         free = free + coefficients(columns, program.lift.apply(blocks))
         factors = _factors(program, blocks)
@@ -105,23 +108,29 @@ class Factored:
 
     def step(self, program: Program, state: State) -> State:
         """Return the state after a round."""
+        if state.last is not None:
+            return state._replace(last=_NEWTON.step(program, state.last))
         factors = _factors(program, state.blocks + _missing(program, state))
         descent = _Descent(program, factors)
         words = {"steps": self.steps, "memory": self.memory, "ftol": state.exact}
         found = descent.run(factors.vectors, state.free, **words)
+        found = found._replace(exact=max(_SHARPEN * state.exact, _ROUND))
         gained = found.value < state.value - _ROUND * abs(state.value)
-        idle = 0 if gained or state.exact > _ROUND else state.idle + 1
-        return found._replace(exact=max(_SHARPEN * state.exact, _ROUND), idle=idle)
+        if gained or state.exact > _ROUND:
+            return found
+        return found._replace(last=_NEWTON.init(program, self.read(program, found)))
 
     def read(self, program: Program, state: State) -> Iterate:
         """Return the points."""
+        if state.last is not None:
+            return _NEWTON.read(program, state.last)
         image = program.lift.apply(state.blocks)
         free = state.free - coefficients(double(program.free), image)
         return Iterate(state.blocks, free, state.dual)
 
     def done(self, state: State) -> bool:
-        """Tell whether the objective has stood still for some rounds."""
-        return state.idle >= _IDLE
+        """Return False: every step may still help."""
+        return False
 
 
 class _Factors(NamedTuple):
@@ -237,7 +246,7 @@ class _Descent:
         """Return the point of factors and free coefficients."""
         value, _, _, dual = self._at(vectors, to_numpy(free))
         blocks = _composed(self.program, self.factors, vectors)
-        return State(blocks, like(to_numpy(free), self.columns), dual, value, 0.0, 0)
+        return State(blocks, like(to_numpy(free), self.columns), dual, value, 0.0, None)
 
     def _at(self, vectors: Floats, free: Floats) -> tuple[float, Floats, Floats, Array]:
         """Return the objective, its gradients in both arguments, and the dual point."""
