@@ -22,7 +22,7 @@ from cvxnn import (
 )
 from cvxnn.architectures import BY_NAME
 from cvxnn.errors import MemoryBudgetError
-from cvxnn.solvers import ADMM, FISTA, Newton, WorkingSet
+from cvxnn.solvers import ADMM, FISTA, Factored, Newton, WorkingSet
 
 MEASURE = """
 import sys, warnings
@@ -91,7 +91,7 @@ STREAMED = [
 def test_the_measured_peak_is_within_the_prediction(shape: tuple[object, ...]) -> None:
     kind, n, d, p, outputs, dtype = shape
     architecture = BY_NAME.get(str(kind), GatedReLU())
-    solvers = {"fista": FISTA(), "polynomial": FISTA(), "newton": Newton()}
+    solvers = {"fista": FISTA(), "polynomial": Factored(), "newton": Newton()}
     solver = solvers.get(str(kind), WorkingSet())
     itemsize = np.dtype(dtype).itemsize
     sizes = architecture.sizes(n, d + 1, p, outputs)
