@@ -1,9 +1,10 @@
 """Solvers: each a frozen dataclass of settings, run by `cvxnn.solve.solve`."""
 
 from cvxnn.solvers.admm import ADMM
+from cvxnn.solvers.direct import Direct
 from cvxnn.solvers.fista import FISTA
 from cvxnn.solvers.newton import Newton
 from cvxnn.solvers.reference import Reference
 from cvxnn.solvers.working_set import WorkingSet
 
-__all__ = ["ADMM", "FISTA", "Newton", "Reference", "WorkingSet"]
+__all__ = ["ADMM", "FISTA", "Direct", "Newton", "Reference", "WorkingSet"]
