@@ -115,8 +115,10 @@ def alpha_max(problem: Any) -> float:
 
 def _stiffness(program: Program) -> float:
     """Return about the largest eigenvalue of A A* W beside the free columns, by power iteration."""
-    v = -program.loss.gradient(program.predict(*origin(program)))
-    v, found = orthogonal(program.free, double(v)), 0.0
+    pull = double(-program.loss.gradient(program.predict(*origin(program))))
+    v, found = orthogonal(program.free, pull), 0.0
+    if norm(v) <= _ENOUGH * norm(pull):
+        return 0.0
     for _ in range(_POWER):
         size = norm(v)
         if size == 0:

@@ -41,7 +41,6 @@ from cvxnn.functions import (
     mean_loss,
 )
 from cvxnn.gates import Gates
-from cvxnn.gates.base import pattern_keys
 from cvxnn.path import interior_dual, null_model
 from cvxnn.program import Iterate, Program
 from cvxnn.solve import Progress, Solution, Solver, Status, solve
@@ -182,11 +181,12 @@ def open_problem_of(
 def solver_for(program: Program, choice: str | Solver) -> tuple[Solver, str]:
     """Return the solver that a user asked for and why it is this; "auto" goes by the program.
 
-    The linear system of the squared loss with a ridge penalty, where it is not too large. Newton's method on a working set of gates where the loss is smooth and there are no cones. Else
-    the interior point reference while the program is tiny; beyond, column generation over the
-    gates with cones, alternating directions without. Where a single product takes seconds, a
-    Newton step of hundreds would hide the run for minutes: there accelerated gradients go on, and
-    where there are no more than two blocks to choose from.
+    The linear system of the squared loss with a ridge penalty, where it is not too large. Newton's
+    method, on a working set of gates unless the penalty is smooth, where the loss is smooth and
+    there are no cones. Else the interior point reference while the program is tiny; beyond, column
+    generation over the gates with cones, alternating directions without. Where a single product
+    takes seconds, a Newton step of hundreds would hide the run for minutes: there accelerated
+    gradients go on, and where there are no more than two blocks to choose from.
     """
     if choice != "auto":
         solver: Solver = named("solver", choice, SOLVERS, ["auto", *SOLVERS])
@@ -217,10 +217,7 @@ def _for_smooth(size: int, penalty: Penalty) -> tuple[Solver, str]:
 
 
 def posed(problem: Problem, solver: Solver, reason: str) -> tuple[Any, Solver, str]:
-    """Return the problem as its solver is quickest with it, the solver, and the reason for it.
-
-    Where the samples are fewer than the columns, linear systems are those of the samples.
-    """
+    """Return the arguments; a direct solver's problem in its samples where columns are more."""
     n, (p, d, _) = problem.program.lift.out_shape[0], problem.program.lift.in_shape
     if isinstance(solver, Direct) and solver.why_not(problem.program) is None and n <= p * d:
         return represented(problem), solver, reason
@@ -389,25 +386,13 @@ def require_memory(
     p = 1 if none else p
     sizes = architecture.sizes(n, d, p, outputs)
     penalty = architecture.penalty(1.0, outputs)
-    smooth: Solver = ADMM()
-    if math.isfinite(loss.smoothness):
-        smooth = _for_smooth(n * d * p * outputs, penalty)[0]
+    kinked = not math.isfinite(loss.smoothness)
+    smooth = ADMM() if kinked else _for_smooth(n * d * p * outputs, penalty)[0]
     linear = isinstance(loss, Squared) and isinstance(penalty, Ridge)
-    if linear and side(n, d, p) <= MOST:
-        smooth = Direct()
+    smooth = Direct() if linear and side(n, d, p) <= MOST else smooth
     smooth = FISTA() if none else smooth  # a symmetric matrix or two: no blocks to choose from
     auto = WorkingSet() if sizes.rows else smooth
     chosen = auto if solver == "auto" else named("solver", solver, SOLVERS, ["auto", *SOLVERS])
     words = {"n": n, "d": d, "p": p, "itemsize": X.dtype.itemsize}
     streams = not whole and dense_bytes(X) >= LARGE
     memory.require(dense + memory.predict(sizes, chosen, by_blocks=streams, **words))
-
-
-def complete(architecture: Architecture, gates: Gates, features: Array) -> bool:
-    """Tell whether the gates hold every activation pattern of the data."""
-    try:
-        every = architecture.source.every(features)
-    except ValueError:  # there are more than can be listed, let alone held by a model
-        return False
-    needed, given = (architecture.source.canonical(each.masks) for each in (every, gates))
-    return bool(np.isin(pattern_keys(needed), pattern_keys(given)).all())

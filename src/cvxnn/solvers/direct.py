@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-from cvxnn.arrays import Array, to_numpy
+from cvxnn.arrays import to_numpy
 from cvxnn.functions import KernelRidge, Ridge, Squared
 from cvxnn.maps import Coefficients, Kept
 from cvxnn.program import Iterate, Program
@@ -61,7 +61,7 @@ class Direct:
     """Cholesky's method on the normal equations, corrected until their residual is rounding.
 
     The blocks satisfy (A* W A + alpha I) u + A* W F b = A* W y, of order p d, and with u = A* a the
-    samples (A A* + alpha / W) a + F b = y, of order n [SaundersGammermanVovk1998]; the smaller is
+    samples (A A* + alpha / W) a + F b = y, of order n [Saunders1998]; the smaller is
     solved. A lift that is `Kept` has its matrix made once for a whole path of strengths, so a
     further strength costs one factorisation. Matrices of float32 data are factored in float32, and
     again in float64 where that was too coarse; residuals and the gap are of float64 throughout.
@@ -106,12 +106,8 @@ class Direct:
             fresh = _state(_in_double(program), None, False)
             residual = fresh.system.residual(state.point, state.free)
             state = fresh._replace(point=state.point, free=state.free, residual=residual)
-        point, free = (
-            each + change
-            for each, change in zip(
-                (state.point, state.free), state.system.correct(state.residual), strict=True
-            )
-        )
+        change, shift = state.system.correct(state.residual)
+        point, free = state.point + change, state.free + shift
         residual = state.system.residual(point, free)
         left, before = _size(residual), _size(state.residual)
         if not left < before:
@@ -156,7 +152,12 @@ def _state(program: Program, start: Iterate | None, single: bool) -> State:
 
 
 def _size(residual: tuple[Floats, Floats]) -> float:
-    return float(np.hypot(*(np.linalg.norm(part) for part in residual)))
+    return float(np.hypot(np.linalg.norm(residual[0]), np.linalg.norm(residual[1])))
+
+
+def _alpha(program: Program) -> float:
+    penalty: Any = program.penalty
+    return float(penalty.alpha)
 
 
 def _inverse(matrix: NDArray[Any]) -> Any:
@@ -186,7 +187,7 @@ class _Samples:
         return np.zeros((n, c)), np.zeros((self.program.free.shape[1], c))
 
     def residual(self, point: Floats, free: Floats) -> tuple[Floats, Floats]:
-        loss, columns, alpha = self.program.loss, self.program.free, self.program.penalty.alpha
+        loss, columns, alpha = self.program.loss, self.program.free, _alpha(self.program)
         fit = self.kernel @ point + columns @ free + alpha / loss.weights * point
         return loss.target - fit, -columns.T @ point
 
@@ -196,17 +197,18 @@ class _Samples:
         return step - self.turned @ free, free
 
     def read(self, point: Floats, free: Floats) -> Iterate:
-        return Iterate(self.program.lift.adjoint(point), free, self.program.penalty.alpha * point)
+        return Iterate(self.program.lift.adjoint(point), free, _alpha(self.program) * point)
 
 
 def _in_samples(program: Program, dtype: Any) -> _Samples:
-    kernel = program.lift.kernel()
+    lift: Any = program.lift
+    kernel = lift.kernel()
     # the system of W^1/2 K W^1/2 + alpha I is as well conditioned as unequal weights allow
     roots = np.sqrt(program.loss.weights)
     matrix = np.empty(kernel.shape, dtype, order="F")
     np.multiply(kernel, roots.T, out=matrix, casting="same_kind")
     matrix *= roots.astype(dtype)
-    matrix[np.diag_indices(len(matrix))] += program.penalty.alpha
+    matrix[np.diag_indices(len(matrix))] += _alpha(program)
     inverse = _inverse(matrix)
 
     def apply(right: Floats) -> Floats:
@@ -237,7 +239,7 @@ class _Blocks:
         return np.asarray(-self.program.loss.gradient(fit))
 
     def residual(self, point: Floats, free: Floats) -> tuple[Floats, Floats]:
-        dual, alpha = self._dual(point, free), self.program.penalty.alpha
+        dual, alpha = self._dual(point, free), _alpha(self.program)
         pull = self.program.lift.adjoint(dual).reshape(point.shape)
         return pull - alpha * point, self.program.free.T @ dual
 
@@ -252,10 +254,11 @@ class _Blocks:
 
 def _in_blocks(program: Program, dtype: Any) -> _Blocks:
     weights, free = program.loss.weights, program.free
-    matrix, beside = program.lift.gram(weights[:, 0], free, dtype)
+    lift: Any = program.lift
+    matrix, beside = lift.gram(weights[:, 0], free, dtype)
     square = free.T @ (weights * free)
     matrix = matrix.copy(order="F")
     if free.shape[1]:
         matrix -= (beside @ np.linalg.solve(square, beside.T)).astype(dtype)
-    matrix[np.diag_indices(len(matrix))] += program.penalty.alpha
+    matrix[np.diag_indices(len(matrix))] += _alpha(program)
     return _Blocks(program, _inverse(matrix), beside, square)
