@@ -20,8 +20,8 @@ from cvxnn.training import architecture_of
 
 Floats = NDArray[np.float64]
 
-_STRENGTHS = 9
-_RATIO = 1e-6
+_STRENGTHS = 7
+_RATIO = 1e-5
 """The least strength over the largest: penalties on features of networks are weak."""
 
 
@@ -328,7 +328,7 @@ _FOLDS = {"gated_ridge": _experts, "gated": _plain, "relu": _plain}
 def _module(inner: Any) -> Any:
     import torch
 
-    class Head(torch.nn.Module):  # type: ignore[misc]
+    class Head(torch.nn.Module):
         """Raw features to scores, in float64 inside."""
 
         def __init__(self) -> None:

@@ -264,6 +264,10 @@ class Problem:
         blocks = double(iterate.blocks)
         return self.architecture.recover(self.gates, blocks, intercept, skip, features)
 
+    def outputs(self, part: "Problem", iterate: Iterate, rows: Array) -> Array:
+        """Return the outputs (k, c), at some samples (k,) of this problem, that a subset found."""
+        return evaluate(part.network(iterate), pick(self.X, rows))
+
     def objective(self, network: Network) -> float:
         """Return mean loss + alpha * weight decay of a network, in float64 on these data."""
         return objective(network, self.X, self.program.loss, self.alpha)

@@ -120,6 +120,13 @@ class Represented:
         blocks = self.base.program.lift.adjoint(double(iterate.blocks).sum(axis=0))
         return self.base.network(iterate._replace(blocks=blocks))
 
+    def outputs(self, part: "Represented", iterate: Iterate, rows: Array) -> Array:
+        """Return the outputs (k, c), at some samples (k,) of this problem, that a subset found."""
+        beside = self.kernel[np.ix_(self.index[to_numpy(rows)], part.index)]
+        skip, intercept = part.free.weights(iterate.free)
+        found = beside @ double(iterate.blocks).sum(axis=0) + intercept
+        return found + double(pick(self.X, rows)) @ skip if part.free.skip else found
+
     def objective(self, network: Network) -> float:
         """Return mean loss + alpha * weight decay of a network, in float64 on these data."""
         return self.base.objective(network)
