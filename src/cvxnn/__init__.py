@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cvxnn.alternate import Alternation, alternate
+    from cvxnn.alternation import Alternation, alternate
     from cvxnn.architectures import (
         BatchNorm,
         BatchNormAfter,
@@ -150,7 +150,7 @@ _NAMES = {
     "files": ("load", "save"),
     "forecaster": ("ConvexForecaster",),
     "flow": ("MarginFlow", "margin_flow"),
-    "alternate": ("Alternation", "alternate"),
+    "alternation": ("Alternation", "alternate"),
     "heads": ("ConvexHead",),
     "gates": ("enumerate_patterns",),
     "isometry": ("Interpolant", "Isometry", "interpolate", "neural_isometry"),

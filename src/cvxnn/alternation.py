@@ -94,7 +94,12 @@ def alternate(
 
 
 def joint_objective(head: ConvexHead, features: Any, labels: Any) -> float:
-    """Return mean loss + alpha * weight decay of a head on raw features (n, d), in float64."""
+    """Return mean loss + alpha * weight decay of a head on raw features (n, d), in float64.
+
+    It is infinite where features are no longer finite.
+    """
+    if not np.isfinite(features).all():
+        return float("inf")
     loss, target, weights = _posed(head, labels)
     with threads(features.size):
         outputs = head._outputs(features)
