@@ -206,7 +206,7 @@ def _in_samples(program: Program, dtype: Any) -> _Samples:
     # the system of W^1/2 K W^1/2 + alpha I is as well conditioned as unequal weights allow
     roots = np.sqrt(program.loss.weights)
     matrix = np.empty(kernel.shape, dtype, order="F")
-    np.multiply(kernel, roots.T, out=matrix, casting="same_kind")
+    np.multiply(kernel.T, roots.T, out=matrix, casting="same_kind")  # symmetric, in its own order
     matrix *= roots.astype(dtype)
     matrix[np.diag_indices(len(matrix))] += _alpha(program)
     inverse = _inverse(matrix)
