@@ -36,7 +36,7 @@ def module(arrays: dict[str, Any], head: bool = False) -> Any:
         ) from error
     strides = [int(stride) for stride in arrays["strides_dw1_to_dw13"]]
 
-    class Same(torch.nn.Module):
+    class Same(torch.nn.Module):  # type: ignore[misc]
         """A convolution with TensorFlow's padding: what is odd goes below and to the right."""
 
         def __init__(self, name: str, stride: int) -> None:
@@ -60,7 +60,7 @@ def module(arrays: dict[str, Any], head: bool = False) -> Any:
             )
             return torch.clamp(found, 0.0, 6.0)
 
-    class Backbone(torch.nn.Module):
+    class Backbone(torch.nn.Module):  # type: ignore[misc]
         """Pixels to pooled features; `classifier` is what comes after them."""
 
         def __init__(self) -> None:

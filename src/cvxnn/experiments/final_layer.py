@@ -75,7 +75,8 @@ def load() -> Features:
     if found is not None:
         return found
     images = digits()
-    X, X_test = (x.reshape(len(x), -1).astype(np.float32) / 255 for x in (images.X, images.X_test))
+    scaled = np.float32(1 / 255)
+    X, X_test = (x.reshape(len(x), -1) * scaled for x in (images.X, images.X_test))
     return Features(
         X,
         images.y,
@@ -205,9 +206,10 @@ def notes(findings: Findings) -> tuple[str, ...]:
     if findings.objective:
         kept = sum(findings.accepted)
         said.append(
-            f"All layers by turns is not convex: the objective went from {findings.objective[0]:.4f}"
-            f" to {findings.objective[-1]:.4f} in {len(findings.accepted)} rounds, {kept} of whose "
-            "steps were kept; how low it could go is not known."
+            "All layers by turns is not convex: the objective went from "
+            f"{findings.objective[0]:.4f} to {findings.objective[-1]:.4f} in "
+            f"{len(findings.accepted)} rounds, of which {kept} had their steps kept; how low it "
+            "could go is not known."
         )
     return tuple(said)
 
