@@ -1,6 +1,7 @@
 """The direct solver: closed forms, CVXPY, other solvers, and programs in samples and in columns."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import cvxpy
@@ -13,7 +14,17 @@ from sklearn.linear_model import Ridge as SklearnRidge
 from tests.every import share
 from tests.solvers.problems import Sizes, draw
 
-from cvxnn import ConvexClassifier, ConvexClassifierCV, ConvexRegressor, GatedRidge, verify
+from cvxnn import (
+    ConvexClassifier,
+    ConvexClassifierCV,
+    ConvexRegressor,
+    ConvexRegressorCV,
+    GatedRidge,
+    certify_network,
+    load,
+    save,
+    verify,
+)
 from cvxnn.architectures import Problem, represented
 from cvxnn.errors import MemoryBudgetError, UnsupportedError
 from cvxnn.functions import GroupNorm, Logistic, Squared
@@ -276,3 +287,22 @@ def test_a_constant_target_has_no_scale() -> None:
     model = ConvexRegressor(GatedRidge(), n_gates=5, random_state=0).fit(X, np.ones(30))
     assert alpha_max(_both(model, X, np.ones((30, 1)))[1]) == 0.0
     np.testing.assert_allclose(model.predict(X), 1.0)
+
+
+def test_networks_from_elsewhere_and_files(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 4))
+    y = np.abs(X[:, :2])
+    model = ConvexRegressor(GatedRidge(), alpha=0.01, n_gates=20, random_state=0).fit(X, y)
+    assert certify_network(model.network_, X, y, alpha=0.01).proves(1e-6)
+    save(model, tmp_path / "model")
+    again: Any = load(tmp_path / "model")
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
+    assert verify(again, X, y)
+    # the bound on networks that see all of the data is for norms of neurons
+    assert model.set_params(rank=2).fit(X, y).certificate_.whole is None
+    hidden = model.transform(X)
+    outputs = hidden @ model.network_.weights_out + model.network_.intercept
+    np.testing.assert_allclose(outputs, model.predict(X), atol=1e-12)
+    mean = ConvexRegressorCV(GatedRidge(), alphas=3, n_gates=20, random_state=0, refit="average")
+    assert 0 < mean.fit(X, y).certificate_.relative_gap < 1

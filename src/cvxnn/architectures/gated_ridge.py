@@ -127,7 +127,7 @@ class GatedRidge:
     source = HalfSpaces()
     grows = False
     streams = True
-    steady = True
+    steady = False
     axes = MappingProxyType(
         {
             "gates": ("experts", "width"),
