@@ -11,6 +11,7 @@ from cvxnn.architectures import (
     BatchNorm,
     BatchNormAfter,
     GatedReLU,
+    GatedRidge,
     Polynomial,
     ReLU,
     Threshold,
@@ -26,6 +27,7 @@ from cvxnn.functions import (
     GroupNorm,
     Hinge,
     Huber,
+    KernelRidge,
     Logistic,
     Nonnegative,
     Nuclear,
@@ -55,6 +57,7 @@ def with_bias(architecture: Any, bias: bool) -> Any:
 
 ARCHITECTURES: tuple[Architecture, ...] = (
     GatedReLU(),
+    GatedRidge(),
     ReLU(),
     BatchNorm(),
     BatchNormAfter(),
@@ -116,6 +119,7 @@ NORMS = [
 PENALTIES = [
     *NORMS,
     FunctionInstance("ridge", (3, 2, 2), lambda cast: Ridge(alpha=0.7)),
+    FunctionInstance("kernel_ridge", (1, 3, 2), lambda cast: KernelRidge(0.7, lambda a: a[0, ...])),
     FunctionInstance("unpenalised", (3, 2), lambda cast: Unpenalised()),
     FunctionInstance(
         "separable",

@@ -4,13 +4,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from cvxnn.alternation import Alternation, alternate
     from cvxnn.architectures import (
         BatchNorm,
         BatchNormAfter,
         BatchNormAfterNetwork,
         BatchNormNetwork,
+        ExpertNetwork,
         GatedNetwork,
         GatedReLU,
+        GatedRidge,
         Polynomial,
         PolynomialNetwork,
         ReLU,
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from cvxnn.flow import MarginFlow, margin_flow
     from cvxnn.forecaster import ConvexForecaster
     from cvxnn.gates import enumerate_patterns
+    from cvxnn.heads import ConvexHead
     from cvxnn.isometry import Interpolant, Isometry, interpolate, neural_isometry
     from cvxnn.landscape import from_sklearn, from_torch, polish, stationarity
     from cvxnn.margin import MaxMargin, certify_margin, max_margin
@@ -50,6 +54,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Alternation",
     "BatchNorm",
     "BatchNormAfter",
     "BatchNormAfterNetwork",
@@ -62,15 +67,18 @@ __all__ = [
     "ConvexDenoiser",
     "ConvexDensity",
     "ConvexForecaster",
+    "ConvexHead",
     "ConvexRegressor",
     "ConvexRegressorCV",
     "ConvexSpline",
     "Direction",
     "Exactness",
+    "ExpertNetwork",
     "Filters",
     "Flowed",
     "GatedNetwork",
     "GatedReLU",
+    "GatedRidge",
     "Interpolant",
     "Isometry",
     "MarginFlow",
@@ -91,6 +99,7 @@ __all__ = [
     "Threshold",
     "ThresholdNetwork",
     "Verification",
+    "alternate",
     "certify_margin",
     "certify_network",
     "column_cones",
@@ -119,8 +128,10 @@ _NAMES = {
         "BatchNormAfter",
         "BatchNormAfterNetwork",
         "BatchNormNetwork",
+        "ExpertNetwork",
         "GatedNetwork",
         "GatedReLU",
+        "GatedRidge",
         "Polynomial",
         "PolynomialNetwork",
         "ReLU",
@@ -139,6 +150,8 @@ _NAMES = {
     "files": ("load", "save"),
     "forecaster": ("ConvexForecaster",),
     "flow": ("MarginFlow", "margin_flow"),
+    "alternation": ("Alternation", "alternate"),
+    "heads": ("ConvexHead",),
     "gates": ("enumerate_patterns",),
     "isometry": ("Interpolant", "Isometry", "interpolate", "neural_isometry"),
     "landscape": ("from_sklearn", "from_torch", "polish", "stationarity"),

@@ -231,7 +231,7 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         given = training.problem_of(
             architecture, X, target, weights, loss, gates, scope=scope, **words
         )
-        return given, *training.solver_for(given.program, self.solver)
+        return training.posed(given, *training.solver_for(given.program, self.solver))
 
     def _require_memory(self, architecture: Architecture, X: Any, outputs: int) -> None:
         gates = self._gate_count()
@@ -306,8 +306,8 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             return self._validated(problem, solver, rows, seed, largest, share)
         if not (isinstance(self.alpha, Real) and 0 < float(self.alpha) < np.inf):
             raise ValueError(f"alpha is {self.alpha!r}; expected 'auto' or a positive number")
-        alpha = float(self.alpha)
-        if alpha >= largest * (1 + 1e-12):
+        alpha, kinked = float(self.alpha), problem.program.penalty.smoothness == np.inf
+        if kinked and alpha >= largest * (1 + 1e-12):
             warnings.warn(
                 f"alpha is {alpha:.6g} and alpha_max_ is {largest:.6g}: at such "
                 "strengths the best network has no neurons; pass a smaller alpha",

@@ -164,7 +164,7 @@ def _formula(network: Any) -> Any:
             super().__init__()
             for name, array in network.parameters().items():
                 value = torch.from_numpy(np.array(to_numpy(array), dtype=np.float64))
-                if name == "weights_in":
+                if name in ("weights_in", "experts"):
                     self.register_parameter(name, torch.nn.Parameter(value))
                 elif name not in _OUTER:
                     self.register_buffer(name, value)

@@ -1,5 +1,6 @@
 """A sequence of strengths, warm-started, and the largest useful one."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from hashlib import blake2b
@@ -9,11 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxnn.arrays import Array, double, is_sparse, like, namespace, to_numpy
+from cvxnn.arrays import Array, double, is_sparse, like, namespace, norm, to_numpy
+from cvxnn.certificate import orthogonal
 from cvxnn.functions import CrossEntropy, Logistic, Mean, SampleLoss
 from cvxnn.program import Iterate, Program
 from cvxnn.solve import Solution, Solver, solve_part
 from cvxnn.solvers import ADMM, Newton
+from cvxnn.solvers.fista import origin
 from cvxnn.solvers.working_set import restrict
 from cvxnn.streamed import Streamed
 
@@ -32,6 +35,8 @@ _ENOUGH = 1e-11
 """Pull on a free coefficient, as a share of what pulls from both sides, that counts as none."""
 _NOISE = 4e-15
 """Gradient of a loss, as a share of that at zero, that is rounding: a constant target's."""
+_POWER = 8
+"""Power iterations for a strength that only a grid starts from."""
 _TRIES = 30
 """Plain Newton steps at most."""
 
@@ -98,9 +103,30 @@ def alpha_max(problem: Any) -> float:
     """Return the smallest alpha at which the zero network is optimal, by the problem's gauge.
 
     For losses with kinks the dual point of the null model need not be unique; the value is then
-    an upper bound. Where all networks compete it is the largest price that was found.
+    an upper bound. Where all networks compete it is the largest price that was found. Under a
+    ridge penalty no network is empty; it is then about the strength at which every part of the fit
+    is at most half of what it would be unpenalised.
     """
-    return float(problem.gauge(null_model(problem.program).dual))
+    program = problem.program
+    if math.isfinite(program.penalty.smoothness):
+        return _stiffness(program)
+    return float(problem.gauge(null_model(program).dual))
+
+
+def _stiffness(program: Program) -> float:
+    """Return about the largest eigenvalue of A A* W beside the free columns, by power iteration."""
+    pull = double(-program.loss.gradient(program.predict(*origin(program))))
+    v, found = orthogonal(program.free, pull), 0.0
+    if norm(v) <= _ENOUGH * norm(pull):
+        return 0.0
+    for _ in range(_POWER):
+        size = norm(v)
+        if size == 0:
+            return 0.0
+        image = program.lift.apply(program.lift.adjoint(v / size))
+        v = orthogonal(program.free, double(program.loss.weights) * image)
+        found = norm(v)
+    return found
 
 
 def grid(largest: float, ratio: float, count: int) -> NDArray[np.float64]:

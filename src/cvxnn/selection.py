@@ -10,14 +10,13 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from cvxnn.architectures import Architecture, Network, evaluate
+from cvxnn.architectures import Architecture, Network
 from cvxnn.arrays import Array, device, double, namespace, to_numpy
 from cvxnn.errors import CertificateWarning
 from cvxnn.linalg import threads
 from cvxnn.path import Mark, grid, interior_dual, path, row_keys
 from cvxnn.program import Iterate
 from cvxnn.solve import Solver
-from cvxnn.streamed import pick
 
 Floats = NDArray[np.float64]
 Measure = Callable[[Array, Array], Array]
@@ -215,7 +214,7 @@ class _Run:
         train = problem.subset(index, fold.train[keep])
         self.train = train.within(interior_dual(train.program))
         held = namespace(problem.X).asarray(self.rows, device=device(problem.X))
-        self.X = pick(problem.X, held)
+        self.problem, self.held = problem, held
         target = problem.program.loss.target
         self.target = namespace(target).take(target, held, axis=0)
         self.weights = fold.test[self.rows] / fold.test.sum()
@@ -240,14 +239,15 @@ class _Run:
         return seen, marks
 
     def _seen(self, alpha: float, iterate: Iterate) -> Seen:
-        network = self.train.at(alpha).network(iterate)
-        outputs = evaluate(network, self.X)
+        outputs = self.problem.outputs(self.train.at(alpha), iterate, self.held)
         score, loss = (
             float(self.weights @ to_numpy(double(each(outputs, self.target))))
             for each in (self.measure, self.loss)
         )
-        kept = _on_host(self.train.architecture, network) if self.search.keep else None
-        return Seen(score, loss, kept)
+        if not self.search.keep:
+            return Seen(score, loss, None)
+        network = self.train.at(alpha).network(iterate)
+        return Seen(score, loss, _on_host(self.train.architecture, network))
 
 
 def _on_host(architecture: Architecture, network: Network) -> Network:

@@ -19,6 +19,7 @@ from cvxnn.architectures import (
     assemble,
     free_columns,
     growing,
+    represented,
 )
 from cvxnn.arrays import Array, like, namespace, to_numpy
 from cvxnn.certificate import Certificate, Scope
@@ -31,18 +32,20 @@ from cvxnn.functions import (
     Hinge,
     Huber,
     Logistic,
+    Penalty,
     Quantile,
+    Ridge,
     SampleLoss,
     Squared,
     SquaredHinge,
     mean_loss,
 )
 from cvxnn.gates import Gates
-from cvxnn.gates.base import pattern_keys
 from cvxnn.path import interior_dual, null_model
 from cvxnn.program import Iterate, Program
 from cvxnn.solve import Progress, Solution, Solver, Status, solve
-from cvxnn.solvers import ADMM, FISTA, Factored, Newton, Reference, WorkingSet
+from cvxnn.solvers import ADMM, FISTA, Direct, Factored, Newton, Reference, WorkingSet
+from cvxnn.solvers.direct import MOST, side
 from cvxnn.solvers.reference import TINY
 from cvxnn.streamed import LARGE, dense_bytes, stays
 
@@ -60,7 +63,7 @@ LOSSES: dict[str, SampleLoss] = {
 }
 SOLVERS: dict[str, Solver] = {
     solver.name: solver
-    for solver in (FISTA(), Factored(), Newton(), ADMM(), WorkingSet(), Reference())
+    for solver in (FISTA(), Factored(), Newton(), Direct(), ADMM(), WorkingSet(), Reference())
 }
 GATES = ("auto", "grow", "sample", "enumerate")
 _ROUGH = 5e-3
@@ -178,22 +181,26 @@ def open_problem_of(
 def solver_for(program: Program, choice: str | Solver) -> tuple[Solver, str]:
     """Return the solver that a user asked for and why it is this; "auto" goes by the program.
 
-    Descent on factors where blocks are symmetric matrices and the loss is smooth.
-    Newton's method on a working set of gates where the loss is smooth and there are no cones. Else
-    the interior point reference while the program is tiny; beyond, column generation over the
-    gates with cones, alternating directions without. Where a single product takes seconds, a
-    Newton step of hundreds would hide the run for minutes: there accelerated gradients go on, and
-    where there are no more than two blocks to choose from.
+    The linear system of the squared loss with a ridge penalty, where it is not too large; descent
+    on factors where blocks are symmetric matrices and the loss is smooth. Newton's method, on a
+    working set of gates unless the penalty is smooth, where the loss is smooth and there are no
+    cones. Else the interior point reference while the program is tiny; beyond, column generation
+    over the gates with cones, alternating directions without. Where a single product takes
+    seconds, a Newton step of hundreds would hide the run for minutes: there accelerated gradients
+    go on, and where there are no more than two blocks to choose from.
     """
     if choice != "auto":
         solver: Solver = named("solver", choice, SOLVERS, ["auto", *SOLVERS])
         return solver, "asked for"
+    n, (p, d, _) = program.lift.out_shape[0], program.lift.in_shape[:3]
+    if side(n, d, p) <= MOST and Direct().why_not(program) is None:
+        return Direct(), "the squared loss with a ridge penalty: one linear system"
     if Factored().why_not(program) is None:
         return Factored(), "a smooth loss on symmetric matrices: descent on few factors"
-    size = program.lift.out_shape[0] * math.prod(program.lift.in_shape)
+    size = n * math.prod(program.lift.in_shape)
     few = program.lift.in_shape[0] <= _FEW
     if program.constraint is None and math.isfinite(program.loss.smoothness) and not few:
-        return _for_smooth(size)
+        return _for_smooth(size, program.penalty)
     if size <= TINY and Reference().why_not(program) is None:
         return Reference(), "a tiny program: an interior point method"
     if few and FISTA().why_not(program) is None:
@@ -203,11 +210,21 @@ def solver_for(program: Program, choice: str | Solver) -> tuple[Solver, str]:
     return WorkingSet(), "cones: column generation over the gates"
 
 
-def _for_smooth(size: int) -> tuple[Solver, str]:
+def _for_smooth(size: int, penalty: Penalty) -> tuple[Solver, str]:
     """Return the solver of smooth losses without cones, by the entries of the dense lift."""
     if size > _HUGE:
         return FISTA(), "a smooth loss without cones, large products: accelerated gradients"
+    if math.isfinite(penalty.smoothness):
+        return Newton(), "a smooth loss and a smooth penalty: Newton's method"
     return WorkingSet(), "a smooth loss without cones: Newton's method on a working set"
+
+
+def posed(problem: Problem, solver: Solver, reason: str) -> tuple[Any, Solver, str]:
+    """Return the arguments; a direct solver's problem in its samples where columns are more."""
+    n, (p, d, _) = problem.program.lift.out_shape[0], problem.program.lift.in_shape
+    if isinstance(solver, Direct) and solver.why_not(problem.program) is None and n <= p * d:
+        return represented(problem), solver, reason
+    return problem, solver, reason
 
 
 def chosen(
@@ -371,20 +388,14 @@ def require_memory(
     none = without_gates(architecture)
     p = 1 if none else p
     sizes = architecture.sizes(n, d, p, outputs)
-    smooth = _for_smooth(n * d * p * outputs)[0] if math.isfinite(loss.smoothness) else ADMM()
-    smooth = Factored() if none and math.isfinite(loss.smoothness) else smooth
+    penalty = architecture.penalty(1.0, outputs)
+    kinked = not math.isfinite(loss.smoothness)
+    smooth = ADMM() if kinked else _for_smooth(n * d * p * outputs, penalty)[0]
+    linear = isinstance(loss, Squared) and isinstance(penalty, Ridge)
+    smooth = Direct() if linear and side(n, d, p) <= MOST else smooth
+    smooth = Factored() if none and not kinked else smooth
     auto = WorkingSet() if sizes.rows else smooth
     chosen = auto if solver == "auto" else named("solver", solver, SOLVERS, ["auto", *SOLVERS])
     words = {"n": n, "d": d, "p": p, "itemsize": X.dtype.itemsize}
     streams = not whole and dense_bytes(X) >= LARGE
     memory.require(dense + memory.predict(sizes, chosen, by_blocks=streams, **words))
-
-
-def complete(architecture: Architecture, gates: Gates, features: Array) -> bool:
-    """Tell whether the gates hold every activation pattern of the data."""
-    try:
-        every = architecture.source.every(features)
-    except ValueError:  # there are more than can be listed, let alone held by a model
-        return False
-    needed, given = (architecture.source.canonical(each.masks) for each in (every, gates))
-    return bool(np.isin(pattern_keys(needed), pattern_keys(given)).all())

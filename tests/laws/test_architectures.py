@@ -13,6 +13,7 @@ from tests.solvers.problems import LOSSES, REGRESSION, Sizes, draw
 from cvxnn.architectures import (
     Architecture,
     GatedReLU,
+    GatedRidge,
     Polynomial,
     Problem,
     ReLU,
@@ -146,8 +147,12 @@ def test_a_mean_is_the_mean(architecture: Architecture, seed: int, count: int) -
     decays = [network.weight_decay() for network in networks]
     assert mean.weight_decay() <= np.mean(decays) * (1 + 1e-12)  # a norm is convex
     outward = np.linalg.norm(mean.weights_out, axis=1)
-    unit = isinstance(architecture, Polynomial)  # its neurons have length one
-    np.testing.assert_allclose(mean.lengths, np.ones(len(outward)) if unit else outward, rtol=1e-9)
+    if isinstance(architecture, Polynomial):  # its neurons have length one
+        np.testing.assert_allclose(mean.lengths, 1.0, rtol=1e-9)
+    elif isinstance(architecture, GatedRidge):  # its last weights are one
+        np.testing.assert_array_equal(outward, 1.0)
+    else:
+        np.testing.assert_allclose(mean.lengths, outward, rtol=1e-9)
     if count == 1:
         np.testing.assert_allclose(mean.weight_decay(), decays[0])
 
@@ -169,6 +174,9 @@ def test_neurons_are_balanced(architecture: Architecture, seed: int) -> None:
     problem = drawn(architecture, Squared(), seed)
     network = problem.network(some_point(problem, seed))
     inward = network.lengths
+    if isinstance(architecture, GatedRidge):  # one layer of weights, and its squares
+        assert network.weight_decay() == pytest.approx((inward**2).sum() / 2, rel=1e-9)
+        return
     outward = np.linalg.norm(network.weights_out, axis=1)
     np.testing.assert_allclose(inward, outward, rtol=1e-9)
     squares = (inward**2).sum() + (network.weights_out**2).sum()

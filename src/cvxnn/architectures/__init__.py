@@ -15,8 +15,10 @@ from cvxnn.architectures.batchnorm import BatchNorm, BatchNormNetwork
 from cvxnn.architectures.batchnorm_after import BatchNormAfter, BatchNormAfterNetwork
 from cvxnn.architectures.free import Free, free_columns
 from cvxnn.architectures.gated import GatedNetwork, GatedReLU
+from cvxnn.architectures.gated_ridge import ExpertNetwork, GatedRidge
 from cvxnn.architectures.polynomial import Polynomial, PolynomialNetwork
 from cvxnn.architectures.relu import ReLU, ReLUNetwork
+from cvxnn.architectures.represented import Represented, represented
 from cvxnn.architectures.threshold import Threshold, ThresholdNetwork
 
 BY_NAME: dict[str, Architecture] = {
@@ -24,6 +26,7 @@ BY_NAME: dict[str, Architecture] = {
     for architecture in (
         ReLU(),
         GatedReLU(),
+        GatedRidge(),
         BatchNorm(),
         BatchNormAfter(),
         Threshold(),
@@ -41,9 +44,11 @@ __all__ = [
     "BatchNormAfter",
     "BatchNormAfterNetwork",
     "BatchNormNetwork",
+    "ExpertNetwork",
     "Free",
     "GatedNetwork",
     "GatedReLU",
+    "GatedRidge",
     "Growing",
     "Network",
     "Polynomial",
@@ -51,6 +56,7 @@ __all__ = [
     "Problem",
     "ReLU",
     "ReLUNetwork",
+    "Represented",
     "Threshold",
     "ThresholdNetwork",
     "assemble",
@@ -59,4 +65,5 @@ __all__ = [
     "free_columns",
     "growing",
     "objective",
+    "represented",
 ]

@@ -24,6 +24,9 @@ from cvxnn.program import Constraint, Iterate, Program
 from cvxnn.projection import polar_bound
 from cvxnn.streamed import LARGE, Streamed, pick, row_width, with_ones
 
+_WIDE = 4096
+"""Width of a row at which blocks grow no shorter: a network's weights are read for each of them."""
+
 
 class Network(Protocol):
     """A trained network: its weights, and nothing that is needed only for training."""
@@ -261,6 +264,10 @@ class Problem:
         blocks = double(iterate.blocks)
         return self.architecture.recover(self.gates, blocks, intercept, skip, features)
 
+    def outputs(self, part: "Problem", iterate: Iterate, rows: Array) -> Array:
+        """Return the outputs (k, c), at some samples (k,) of this problem, that a subset found."""
+        return evaluate(part.network(iterate), pick(self.X, rows))
+
     def objective(self, network: Network) -> float:
         """Return mean loss + alpha * weight decay of a network, in float64 on these data."""
         return objective(network, self.X, self.program.loss, self.alpha)
@@ -307,7 +314,7 @@ def evaluate(network: Network, X: Array) -> Array:
 
 def by_rows(function: Callable[[Array], Array], X: Array, neurons: int) -> Array:
     """Return function(X), computed for some rows of X at a time."""
-    blocks = row_blocks(X.shape[0], row_width(X) + neurons)
+    blocks = row_blocks(X.shape[0], min(row_width(X) + neurons, _WIDE))
     parts = [function(X[rows, :]) for rows in blocks] or [function(X[:0, :])]
     return parts[0] if len(parts) == 1 else namespace(*parts).concat(parts, axis=0)
 

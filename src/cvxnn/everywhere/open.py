@@ -17,6 +17,7 @@ from cvxnn.everywhere.price import price
 from cvxnn.functions import Mean
 from cvxnn.gates import Gates
 from cvxnn.program import Iterate, Program
+from cvxnn.streamed import pick
 
 _UNCLAIMED = 0.01
 """Share of a gap proved by search that is not claimed: another rounding proves a little less."""
@@ -117,6 +118,10 @@ class OpenProblem:
             "skip": skip,
         }
         return self.architecture.grown(parameters, self.architecture.features(self.X))
+
+    def outputs(self, part: "OpenProblem", iterate: Iterate, rows: Array) -> Array:
+        """Return the outputs (k, c), at some samples (k,) of this problem, that a subset found."""
+        return evaluate(part.network(iterate), pick(self.X, rows))
 
     def settle(
         self,

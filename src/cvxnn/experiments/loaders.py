@@ -142,3 +142,34 @@ def two_classes(images: Images, first: int, second: int) -> tuple[Images, tuple[
         y_test=np.where(images.y_test[test] == second, 1, -1),
     )
     return pair, (images.classes[first], images.classes[second])
+
+
+class Features(NamedTuple):
+    """What a frozen network makes of images: features (n, d), float32, and labels (n,)."""
+
+    X: NDArray[np.float32]
+    y: NDArray[np.int64]
+    X_test: NDArray[np.float32]
+    y_test: NDArray[np.int64]
+    source: str
+    """One sentence: where they come from, with a notice where they stand in for others."""
+
+
+def mobilenet_features(folder: Path | None) -> Features | None:
+    """Return the pooled features of CIFAR-10 images by a MobileNet [Howard2017], or None.
+
+    They are read from `cifar10_mobilenet_features.npz` in `folder`: F_train (n, d) and F_test,
+    bytes that `scale` multiplies, y_train and y_test.
+    """
+    if folder is None or not (folder / "cifar10_mobilenet_features.npz").is_file():
+        return None
+    with np.load(folder / "cifar10_mobilenet_features.npz", allow_pickle=False) as archive:
+        scale = np.float32(archive["scale"])
+        return Features(
+            archive["F_train"] * scale,
+            archive["y_train"].astype(np.int64),
+            archive["F_test"] * scale,
+            archive["y_test"].astype(np.int64),
+            "features of CIFAR-10 by a MobileNet trained on ImageNet, "
+            "cifar10_mobilenet_features.npz",
+        )

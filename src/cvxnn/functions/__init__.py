@@ -3,6 +3,7 @@
 from cvxnn.functions.base import Cone, ConvexFunction, Penalty, SampleLoss
 from cvxnn.functions.cones import PSD, Nonnegative
 from cvxnn.functions.hard import HardMargin, Interpolation
+from cvxnn.functions.kernel_ridge import KernelRidge
 from cvxnn.functions.losses import (
     CrossEntropy,
     Hinge,
@@ -37,6 +38,7 @@ __all__ = [
     "Hinge",
     "Huber",
     "Interpolation",
+    "KernelRidge",
     "Logistic",
     "Mean",
     "Nonnegative",

@@ -3,13 +3,18 @@
 from cvxnn.maps.base import Lift, LinearMap, Rows
 from cvxnn.maps.gated import ConeRows, Gated, Signed, row_blocks
 from cvxnn.maps.gated_stream import GatedStream
+from cvxnn.maps.gram import Coefficients, Explicit, Gram, Kept, gram
 from cvxnn.maps.quadratic import QuadraticForms
 from cvxnn.maps.stacked import Stacked, StackedRows
 
 __all__ = [
+    "Coefficients",
     "ConeRows",
+    "Explicit",
     "Gated",
     "GatedStream",
+    "Gram",
+    "Kept",
     "Lift",
     "LinearMap",
     "QuadraticForms",
@@ -17,5 +22,6 @@ __all__ = [
     "Signed",
     "Stacked",
     "StackedRows",
+    "gram",
     "row_blocks",
 ]

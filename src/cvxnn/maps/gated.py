@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cvxnn.arrays import Array, device, masked_sum, namespace, spectral_norm
+from cvxnn.arrays import Array, device, double, masked_sum, namespace, spectral_norm
 
 _CELLS = 2**20
 """Entries of the largest temporary: products run over row blocks that stay near the cache."""
@@ -103,6 +103,16 @@ class Gated:
         """Return sum_i D_i X inner X' D_i = (X inner X') o (D D'), (n, n)."""
         x = self.features
         return (x @ inner @ x.T) * (self.masks @ self.masks.T)
+
+    def columns(self, rows: slice) -> Array:
+        """Return rows of [D_1 X, ..., D_p X], (r, p d)."""
+        x, masks = self.features[rows, :], self.masks[rows, :]
+        return namespace(x).reshape(masks[:, :, None] * x[:, None, :], (x.shape[0], -1))
+
+    def tile(self, rows: slice, columns: slice) -> Array:
+        """Return entries of (X X') o (D D'), (r, s), in float64."""
+        xs, ms = ((double(x[rows, :]), double(x[columns, :])) for x in (self.features, self.masks))
+        return (xs[0] @ xs[1].T) * (ms[0] @ ms[1].T)
 
     def block_norm(self) -> float:
         """Return |X|_2, which bounds |D X|_2 for every mask in [-1, 1]."""

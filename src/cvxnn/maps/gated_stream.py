@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxnn.arrays import Array, to_numpy
+from cvxnn.arrays import Array, is_sparse, to_numpy
 from cvxnn.maps.gated import Gated
 from cvxnn.streamed import LARGE, Streamed
 
@@ -86,6 +86,22 @@ class GatedStream:
         features = self.data.dense().astype(inner.dtype, copy=False)
         masks = self.masks.astype(inner.dtype)
         return (features @ inner @ features.T) * (masks.T @ masks)
+
+    def columns(self, rows: slice) -> NDArray[Any]:
+        """Return rows of [D_1 X, ..., D_p X], (r, p d)."""
+        x = self._rows(rows)
+        masks = self.masks[:, rows].T
+        return np.asarray(masks[:, :, None] * x[:, None, :]).reshape(len(x), -1)
+
+    def tile(self, rows: slice, columns: slice) -> NDArray[np.float64]:
+        """Return entries of (X X') o (D D'), (r, s); float32 counts gates exactly."""
+        xs = [self._rows(each).astype(np.float64, copy=False) for each in (rows, columns)]
+        ms = [np.asarray(self.masks[:, each], np.float32) for each in (rows, columns)]
+        return np.asarray((xs[0] @ xs[1].T) * (ms[0].T @ ms[1]))
+
+    def _rows(self, rows: slice) -> NDArray[Any]:
+        block = self.data[rows]
+        return np.asarray(block.toarray() if is_sparse(block) else block)
 
     def block_norm(self) -> float:
         """Return sqrt(|X|_1 |X|_inf), which bounds |D X|_2 for every mask."""

@@ -79,7 +79,9 @@ class WorkingSet:
         return Newton().workspace(n, d, p)
 
     def why_not(self, program: Program) -> str | None:
-        """Return None: every program can be solved on a part of its blocks."""
+        """Return None for penalties that leave blocks empty: all but smooth ones."""
+        if math.isfinite(program.penalty.smoothness):
+            return "a smooth penalty leaves no block empty; use solver='auto' or solver='newton'"
         return None
 
     def init(self, program: Program, start: Iterate | None) -> State:

@@ -1,0 +1,235 @@
+"""The last layers of a pretrained network, retrained: a convex head beside heads by descent."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
+
+from cvxnn.alternation import alternate
+from cvxnn.experiments.figures import BLUE, GREY, INK, canvas, styled
+from cvxnn.experiments.loaders import Features, data_folder, digits, mobilenet_features
+from cvxnn.experiments.result import Result, Table, record
+from cvxnn.heads import ConvexHead
+
+NAME = "final-layer"
+RATES = (1e-3, 1e-2, 1e-1)
+"""Step sizes of descent, the best on held-out samples counts."""
+WIDTH = 256
+ROUNDS = 4
+
+
+class Row(NamedTuple):
+    """A head and what it does."""
+
+    name: str
+    accuracy: float
+    """On samples not seen."""
+    seconds: float
+    """Of CPU, tuning included."""
+    gap: float | None
+    """The relative duality gap that is proved, None for none."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Findings:
+    """What the experiment measures."""
+
+    source: str
+    samples: int
+    features: int
+    classes: int
+    test_samples: int
+    rows: tuple[Row, ...]
+    objective: tuple[float, ...]
+    """Of all layers by turns: at the start and after every round; empty without torch."""
+    accepted: tuple[bool, ...]
+    """Whether the steps of a round were kept."""
+
+
+def run(full: bool, seed: int, out: Path) -> Result:
+    """Measure, and write the figure and the numbers into `out`.
+
+    `full` takes all samples there are, instead of 1,500.
+    """
+    findings = measure(full, seed)
+    return record(
+        name=NAME,
+        title=f"Heads on {findings.features} frozen features, {findings.classes} classes",
+        table=table(findings),
+        notes=notes(findings),
+        findings=findings,
+        figure=draw(findings),
+        out=out,
+    )
+
+
+def load() -> Features:
+    """Return the features there are; scaled pixels of digits where there are none."""
+    found = mobilenet_features(data_folder())
+    if found is not None:
+        return found
+    images = digits()
+    scaled = np.float32(1 / 255)
+    X, X_test = (x.reshape(len(x), -1) * scaled for x in (images.X, images.X_test))
+    return Features(
+        X,
+        images.y,
+        X_test,
+        images.y_test,
+        "features of a MobileNet were not found (set CVXNN_DATA to the folder that holds "
+        "cifar10_mobilenet_features.npz): pixels of scikit-learn's 8 x 8 digits stand in for them",
+    )
+
+
+def measure(full: bool = False, seed: int = 0) -> Findings:
+    """Train every head on the same samples."""
+    data, rng = load(), np.random.default_rng(seed)
+    if not full:
+        chosen = rng.permutation(len(data.X))[:1500]
+        data = data._replace(X=data.X[chosen], y=data.y[chosen])
+    begin = time.process_time()
+    head = ConvexHead(n_gates=1024 if full else 512, random_state=seed).fit(data.X, data.y)
+    seconds = time.process_time() - begin
+    gap = head.certificate_.relative_gap
+    rows = [Row("convex head", float(head.score(data.X_test, data.y_test)), seconds, gap)]
+    inward, outward = ((x - head.mean_) / head.scale_ for x in (data.X, data.X_test))
+    for name, models in (("linear head", _linear), (f"ReLU head by SGD, {WIDTH}", _descent)):
+        rows.append(_tuned(name, models, (inward, data.y), (outward, data.y_test), seed))
+    objective, accepted, row = _turns(head, data, seed)
+    return Findings(
+        source=data.source,
+        samples=len(data.X),
+        features=data.X.shape[1],
+        classes=len(np.unique(data.y)),
+        test_samples=len(data.X_test),
+        rows=(*rows, *row),
+        objective=objective,
+        accepted=accepted,
+    )
+
+
+def _linear(seed: int) -> Iterator[Any]:
+    for strength in 10.0 ** np.arange(-4, 1):
+        yield LogisticRegression(C=strength, max_iter=200)
+
+
+def _descent(seed: int) -> Iterator[Any]:
+    for rate in RATES:
+        yield MLPClassifier(
+            (WIDTH,), solver="sgd", learning_rate_init=rate, max_iter=60, tol=0.0, random_state=seed
+        )
+
+
+def _tuned(
+    name: str, models: Callable[[int], Iterator[Any]], train: Any, test: Any, seed: int
+) -> Row:
+    """Return the best of some models, chosen on a fifth of the samples and trained on all."""
+    import warnings
+
+    from sklearn.exceptions import ConvergenceWarning
+
+    begin, (X, y) = time.process_time(), train
+    held = np.random.default_rng(seed).permutation(len(X)) < len(X) // 5
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # they end after their epochs
+        best = max(
+            models(seed), key=lambda one: one.fit(X[~held], y[~held]).score(X[held], y[held])
+        )
+        best.fit(X, y)
+    seconds = time.process_time() - begin
+    return Row(name, float(best.score(*test)), seconds, None)
+
+
+def _turns(
+    head: ConvexHead, data: Features, seed: int
+) -> tuple[tuple[float, ...], tuple[bool, ...], tuple[Row, ...]]:
+    """Train a linear layer before the head too, by turns; nothing where torch is not installed."""
+    try:
+        import torch
+    except ImportError:
+        return (), (), ()
+    begin, d = time.process_time(), data.X.shape[1]
+    torch.manual_seed(seed)
+    layer = torch.nn.Linear(d, d)
+    with torch.no_grad():
+        layer.weight.copy_(torch.eye(d))
+        layer.bias.zero_()
+    layer.eval()
+    parts = np.array_split(np.random.default_rng(seed).permutation(len(data.X)), 20)
+    loader = [(torch.from_numpy(data.X[part]), _labels(data.y[part])) for part in parts]
+    optimizer = torch.optim.SGD(layer.parameters(), lr=1e-3)
+    found = alternate(layer, head, loader, optimizer, rounds=ROUNDS)
+    with torch.no_grad():
+        seen = layer(torch.from_numpy(data.X_test)).numpy()
+    accuracy = float(found.head.score(seen, data.y_test))
+    row = Row("a layer more, by turns", accuracy, time.process_time() - begin, None)
+    accepted = tuple(each.accepted for each in found.rounds)
+    return tuple(map(float, found.objective)), accepted, (row,)
+
+
+def _labels(y: NDArray[np.int64]) -> Any:
+    import torch
+
+    return torch.from_numpy(y)
+
+
+def table(findings: Findings) -> Table:
+    """Return accuracies, seconds and proofs."""
+    return Table(
+        ("head", "test accuracy", "CPU seconds", "relative gap"),
+        tuple(
+            (row.name, f"{row.accuracy:.3f}", f"{row.seconds:.1f}", _gap(row.gap))
+            for row in findings.rows
+        ),
+    )
+
+
+def _gap(gap: float | None) -> str:
+    return "not known" if gap is None else f"{gap:.0e}"
+
+
+def notes(findings: Findings) -> tuple[str, ...]:
+    """Return what the numbers say."""
+    said = [
+        findings.source + ".",
+        f"{findings.samples} samples to train on, {findings.test_samples} to test on; the strength "
+        "or the step size of every head is chosen on a fifth of the former.",
+        "The convex head is a gated network of linear experts under weight decay: its gates are "
+        "random and fixed, and the gap is to the best network on them.",
+    ]
+    if findings.objective:
+        kept = sum(findings.accepted)
+        said.append(
+            "All layers by turns is not convex: the objective went from "
+            f"{findings.objective[0]:.4f} to {findings.objective[-1]:.4f} in "
+            f"{len(findings.accepted)} rounds, of which {kept} had their steps kept; how low it "
+            "could go is not known."
+        )
+    return tuple(said)
+
+
+@styled
+def draw(findings: Findings) -> Any:
+    """Return the figure: accuracies, and the objective of all layers by turns."""
+    figure, axes = canvas(1, 2 if findings.objective else 1, (10.0, 3.2))
+    rows = findings.rows[::-1]
+    colours = [BLUE if "convex" in row.name or "turns" in row.name else GREY for row in rows]
+    left = axes[0, 0]
+    left.barh([row.name for row in rows], [row.accuracy for row in rows], color=colours, height=0.6)
+    for k, row in enumerate(rows):
+        left.text(row.accuracy, k, f" {row.accuracy:.3f}", va="center", color=INK)
+    left.set(xlabel="test accuracy", xlim=(0, 1.1))
+    left.set_title(f"Heads on {findings.features} frozen features")
+    if findings.objective:
+        right = axes[0, 1]
+        right.plot(range(len(findings.objective)), findings.objective, color=BLUE, marker="o")
+        right.set(xlabel="round", ylabel="joint objective")
+        right.set_xticks(range(len(findings.objective)))
+        right.set_title("A layer of the backbone by SGD,\nthe head by its convex program")
+    return figure
