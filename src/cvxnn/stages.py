@@ -1,4 +1,4 @@
-"""One stage of a layer-wise network: gates on whitened patches, their pooled columns, their maps."""
+"""A stage of a layer-wise network: gates on whitened patches, pooled columns, maps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

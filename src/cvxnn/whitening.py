@@ -30,7 +30,7 @@ class Whitening:
     @property
     def width(self) -> int:
         """r + 1, the last column being of ones."""
-        return self.matrix.shape[1] + 1
+        return int(self.matrix.shape[1]) + 1
 
     def __call__(self, patches: NDArray[Any]) -> Singles:
         """Return whitened patches, (n, h) to (n, r + 1), in float32."""

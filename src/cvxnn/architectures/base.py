@@ -24,7 +24,6 @@ from cvxnn.program import Constraint, Iterate, Program
 from cvxnn.projection import polar_bound
 from cvxnn.streamed import LARGE, Streamed, pick, row_width, with_ones
 
-
 _WIDE = 4096
 """Width of a row at which blocks grow no shorter: a network's weights are read for each of them."""
 

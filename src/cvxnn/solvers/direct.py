@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-from cvxnn.arrays import Array, to_numpy
+from cvxnn.arrays import to_numpy
 from cvxnn.functions import KernelRidge, Ridge, Squared
 from cvxnn.maps import Coefficients, Kept
 from cvxnn.program import Iterate, Program

@@ -14,10 +14,10 @@ ENTRIES = 2**22
 
 
 @dataclass(frozen=True, eq=False)
-class Columns:
+class Dense:
     """A u = Phi u with Phi (n, p * d) given, in float32 too, and read by row blocks.
 
-    >>> lift = Columns(np.array([[1.0, 2.0], [3.0, 4.0]]), blocks=1, outputs=1)
+    >>> lift = Dense(np.array([[1.0, 2.0], [3.0, 4.0]]), blocks=1, outputs=1)
     >>> lift.apply(np.ones((1, 2, 1))).tolist()
     [[3.0], [7.0]]
     """
@@ -58,13 +58,13 @@ class Columns:
             total += phi.T @ z[rows]
         return total.reshape(self.in_shape)
 
-    def restrict(self, blocks: Array) -> "Columns":
+    def restrict(self, blocks: Array) -> "Dense":
         """Return the map of some blocks, whose columns are copied."""
         n, (p, d, _) = len(self.phi), self.in_shape
         some = self.phi.reshape(n, p, d)[:, np.asarray(blocks)]
-        return Columns(some.reshape(n, -1), len(some[0]), self.outputs)
+        return Dense(some.reshape(n, -1), len(some[0]), self.outputs)
 
-    def astype(self, dtype: object) -> "Columns":
+    def astype(self, dtype: object) -> "Dense":
         """Return the map itself: columns take the dtype of what they meet."""
         return self
 
