@@ -103,6 +103,12 @@ class Columns:
             found[:, :, cell] = sums / np.float32(places.stop - places.start)
         return found.reshape(n, -1)
 
+    def pictures(self) -> Singles:
+        """Return the gates as patches: W g, that a patch is multiplied with, (p, C, kh, kw)."""
+        linear = self.generators[:, :-1] @ self.whitening.matrix.T
+        shape = (len(linear), self.patches.shape[0], *self.patches.kernel)
+        return np.asarray(linear, np.float32).reshape(shape)
+
     @property
     def mapped(self) -> tuple[int, ...]:
         """Shape of the maps: a channel for every gate."""
