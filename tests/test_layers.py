@@ -24,7 +24,7 @@ LAYERS = (
     # they do with data
     "encoding evidence reading estimator estimators estimators_cv "
     "lags timestamps regimes forecaster density spline robust denoiser layerwise",
-    "display export export_stages files cli tables reproduce experiments __main__ cvxnn",
+    "display display_images export export_stages files cli tables reproduce experiments __main__ cvxnn",
 )
 RANK = {unit: rank for rank, layer in enumerate(LAYERS) for unit in layer.split()}
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxnn.display_images import mosaic
 from cvxnn.experiments.figures import BLUE, GREY, ORANGE, canvas, styled
 from cvxnn.experiments.loaders import Images, cifar10, data_folder, digits
 from cvxnn.experiments.result import Result, Table, record
@@ -161,17 +162,3 @@ def draw(findings: Findings) -> Any:
     right.set_axis_off()
     right.set_title("Gates of the first stage")
     return figure
-
-
-def mosaic(pictures: NDArray[Any], columns: int = 16) -> NDArray[np.float64]:
-    """Return pictures (p, C, h, w) side by side as one image (H, W, 3), each from 0 to 1."""
-    p, c, h, w = pictures.shape
-    rows = -(-p // columns)
-    found = np.ones((rows * (h + 1) + 1, columns * (w + 1) + 1, 3))
-    for place, picture in enumerate(pictures):
-        low, high = picture.min(), picture.max()
-        even = (picture - low) / max(high - low, 1e-12)
-        top, side = place // columns * (h + 1) + 1, place % columns * (w + 1) + 1
-        colours = even if c == 3 else np.repeat(even.mean(axis=0, keepdims=True), 3, axis=0)
-        found[top : top + h, side : side + w] = np.moveaxis(colours, 0, -1)
-    return found
