@@ -3,10 +3,10 @@
     OMP_NUM_THREADS=2 CVXNN_DATA=folder python benchmarks/images.py fashion
     OMP_NUM_THREADS=2 CVXNN_DATA=folder python benchmarks/images.py cifar
 
-fashion: one stage of 64 gates, 5 x 5, two by two cells, and a CNN of the same shape. Adam has as long
-as the whole fit with its choice of alpha for every step size, and the step that is best on the test set
-counts: an oracle in its favour. cifar: two stages of mirrored networks. Seconds are those of the wall,
-memory is the process's largest.
+fashion: one stage of 64 gates, 5 x 5, two by two cells, and a CNN of the same shape. Adam has as
+long as the whole fit with its choice of alpha for every step size, and the step that is best on the
+test set counts: an oracle in its favour. cifar: two stages of mirrored networks. Seconds are those
+of the wall, memory is the process's largest.
 """
 
 import argparse
