@@ -15,16 +15,17 @@ FILES = sorted(SOURCE.rglob("*.py"))
 # Left to right; a unit is a file or a folder of the package, and "cvxnn" is its __init__.
 LAYERS = (
     "arrays errors streamed",
-    "functions maps gates linalg symmetric",
+    "functions maps gates linalg symmetric patches whitening",
     "program projection certificate",
     "solve solvers architectures",
     "assess everywhere flow isometry landscape margin optima path memory quantised samples "
-    "selection support training truncation wasserstein",
+    "selection stages stagewise support training truncation wasserstein",
     # encoding is a transformer of scikit-learn, evidence what its estimators show, reading what
     # they do with data
     "encoding evidence reading estimator estimators estimators_cv "
-    "lags timestamps regimes forecaster density spline robust denoiser",
-    "display export files cli tables reproduce experiments heads alternation __main__ cvxnn",
+    "lags timestamps regimes forecaster density spline robust denoiser layerwise",
+    "display display_images export export_stages files cli tables reproduce experiments heads "
+    "alternation __main__ cvxnn",
 )
 RANK = {unit: rank for rank, layer in enumerate(LAYERS) for unit in layer.split()}
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from cvxnn.heads import ConvexHead
     from cvxnn.isometry import Interpolant, Isometry, interpolate, neural_isometry
     from cvxnn.landscape import from_sklearn, from_torch, polish, stationarity
+    from cvxnn.layerwise import LayerwiseClassifier
     from cvxnn.margin import MaxMargin, certify_margin, max_margin
     from cvxnn.optima import OptimalSet, optimal_set
     from cvxnn.quantised import QuantisedFit, QuantisedNetwork, fit_quantised
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from cvxnn.robust import RobustClassifier, worst_case
     from cvxnn.solve import Solution, Status
     from cvxnn.spline import ConvexSpline
+    from cvxnn.stages import Stage
     from cvxnn.wasserstein import (
         Direction,
         Flowed,
@@ -81,6 +83,7 @@ __all__ = [
     "GatedRidge",
     "Interpolant",
     "Isometry",
+    "LayerwiseClassifier",
     "MarginFlow",
     "MaxMargin",
     "OptimalSet",
@@ -95,6 +98,7 @@ __all__ = [
     "RobustClassifier",
     "Scope",
     "Solution",
+    "Stage",
     "Status",
     "Threshold",
     "ThresholdNetwork",
@@ -155,6 +159,7 @@ _NAMES = {
     "gates": ("enumerate_patterns",),
     "isometry": ("Interpolant", "Isometry", "interpolate", "neural_isometry"),
     "landscape": ("from_sklearn", "from_torch", "polish", "stationarity"),
+    "layerwise": ("LayerwiseClassifier",),
     "margin": ("MaxMargin", "certify_margin", "max_margin"),
     "optima": ("OptimalSet", "optimal_set"),
     "quantised": ("QuantisedFit", "QuantisedNetwork", "fit_quantised"),
@@ -162,6 +167,7 @@ _NAMES = {
     "robust": ("RobustClassifier", "worst_case"),
     "solve": ("Solution", "Status"),
     "spline": ("ConvexSpline",),
+    "stages": ("Stage",),
     "wasserstein": (
         "Direction",
         "Flowed",

@@ -11,7 +11,9 @@ from cvxnn.architectures import BY_NAME
 from cvxnn.arrays import to_numpy
 from cvxnn.denoiser import ConvexDenoiser
 from cvxnn.errors import UnsupportedError
+from cvxnn.export_stages import stages_to_torch
 from cvxnn.gates import reached
+from cvxnn.layerwise import LayerwiseClassifier
 
 _EPS = 1e-30
 """Lost beside a variance of one; torch trains no layer without."""
@@ -24,7 +26,8 @@ def to_torch(model: Any) -> Any:
     eps = 1e-30 beside the ReLU, threshold and sign networks a step without gradient. Hidden layers
     that torch has none of compute the network's own formula, with gradients in `weights_in`. The
     module is in evaluation mode and gives the outputs of the network, (n, c): classifiers their
-    scores. Of a `ConvexDenoiser` it is one of images, (m, h, w) to (m, h, w).
+    scores. Of a `ConvexDenoiser` it is one of images, (m, h, w) to (m, h, w), and of a
+    `LayerwiseClassifier` one of images (n, C, H, W), in float32.
 
     Raises UnsupportedError where torch is not installed and for networks of no architecture here.
 
@@ -42,6 +45,8 @@ def to_torch(model: Any) -> Any:
         raise UnsupportedError(
             "a torch module needs torch, which is not installed; install cvxnn[torch]"
         ) from error
+    if isinstance(model, LayerwiseClassifier):
+        return stages_to_torch(model)
     if isinstance(model, ConvexDenoiser):
         check_is_fitted(model)
         return _images(model, to_torch(model.network_))

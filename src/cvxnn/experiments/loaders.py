@@ -1,8 +1,11 @@
 """Data, from the public source's own files under CVXNN_DATA, or bundled with scikit-learn."""
 
+import gzip
 import os
+from collections.abc import Sequence
+from math import prod
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +18,16 @@ CIFAR_ROW = 1 + 3 * 32 * 32
 
 CIFAR_NAMES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
+)  # fmt: skip
+
+
+FASHION_NAMES = (
+    "T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot",
+)  # fmt: skip
+
+IDX_FILES = (
+    "train-images-idx3-ubyte", "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte",
 )  # fmt: skip
 
 
@@ -81,22 +94,75 @@ def read_batches(paths: list[Path]) -> tuple[NDArray[np.uint8], NDArray[np.int64
 
 
 def mnist(folder: Path | None) -> Images | None:
-    """Return MNIST as `mnist.npz` in `folder` has it, or None where it is not [LeCun1998].
+    """Return MNIST as found in `folder`, or None where it is not [LeCun1998].
 
-    Its arrays are X_train (n, 28, 28), y_train, X_test and y_test, or the same with a small x.
+    The source's own files are read from `MNIST/raw`, `mnist` or the folder itself, compressed or
+    not, train-images-idx3-ubyte and its three companions; and `mnist.npz`, whose arrays are
+    X_train (n, 28, 28), y_train, X_test and y_test, or the same with a small x. ValueError for a
+    file that is cut off.
     """
-    if folder is None or not (folder / "mnist.npz").is_file():
+    names = tuple(f"digit {k}" for k in range(10))
+    return _idx_images(folder, ("MNIST/raw", "mnist", "."), "mnist.npz", names, "MNIST")
+
+
+def fashion_mnist(folder: Path | None) -> Images | None:
+    """Return Fashion-MNIST as found in `folder`, or None where it is not [XiaoRasulVollgraf2017].
+
+    As `mnist`, in `FashionMNIST/raw`, `fashion-mnist` or `fashion_mnist.npz`.
+    """
+    places = ("FashionMNIST/raw", "fashion-mnist")
+    return _idx_images(folder, places, "fashion_mnist.npz", FASHION_NAMES, "Fashion-MNIST")
+
+
+def _idx_images(
+    folder: Path | None, places: Sequence[str], archive: str, classes: tuple[str, ...], name: str
+) -> Images | None:
+    if folder is None:
         return None
-    with np.load(folder / "mnist.npz", allow_pickle=False) as archive:
-        arrays = {name.lower(): archive[name] for name in archive}
-    return Images(
-        arrays["x_train"],
-        arrays["y_train"].astype(np.int64),
-        arrays["x_test"],
-        arrays["y_test"].astype(np.int64),
-        tuple(f"digit {k}" for k in range(10)),
-        "MNIST, mnist.npz",
+    for place in places:
+        found = [_either(folder / place / file) for file in IDX_FILES]
+        if all(found):
+            X, y, X_test, y_test = (read_idx(path) for path in found if path)
+            arrays = X, y.astype(np.int64), X_test, y_test.astype(np.int64)
+            return Images(*arrays, classes, f"{name}, {place}")
+    if not (folder / archive).is_file():
+        return None
+    with np.load(folder / archive, allow_pickle=False) as opened:
+        arrays_by_name = {key.lower(): opened[key] for key in opened}
+    X, y, X_test, y_test = (
+        arrays_by_name[key] for key in ("x_train", "y_train", "x_test", "y_test")
     )
+    labels = y.astype(np.int64), y_test.astype(np.int64)
+    return Images(X, labels[0], X_test, labels[1], classes, f"{name}, {archive}")
+
+
+def _either(path: Path) -> Path | None:
+    """Return the file or its compressed form, or None."""
+    return next((p for p in (path, path.with_name(path.name + ".gz")) if p.is_file()), None)
+
+
+def read_idx(path: Path) -> NDArray[np.uint8]:
+    """Return the bytes of an IDX file, compressed or not, in its shape; ValueError where cut off.
+
+    The header is two zeros, the type (8 for bytes), the number of axes, and their sizes as
+    big-endian integers of four bytes [LeCun1998].
+    """
+    opened: Any = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opened(path, "rb") as file:
+            raw = file.read()
+    except (EOFError, OSError) as error:
+        raise ValueError(f"{path} cannot be read to its end, {error}; fetch it again") from error
+    if len(raw) < 4 or raw[:3] != b"\x00\x00\x08":
+        raise ValueError(f"{path} is no IDX file of bytes: it begins with {raw[:4]!r}")
+    axes = raw[3]
+    shape = tuple(int(size) for size in np.frombuffer(raw[4 : 4 + 4 * axes], ">u4"))
+    values = np.frombuffer(raw[4 + 4 * axes :], np.uint8)
+    if len(shape) != axes or values.size != prod(shape):
+        raise ValueError(
+            f"{path} holds {values.size} bytes and its header says {shape}; fetch it again"
+        )
+    return values.reshape(shape)
 
 
 def uci(folder: Path | None) -> dict[str, tuple[Floats, NDArray[np.int64]]] | None:

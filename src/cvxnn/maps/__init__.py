@@ -1,6 +1,7 @@
 """Linear maps on blocks: shapes and adjoints, batched over gates."""
 
 from cvxnn.maps.base import Lift, LinearMap, Rows
+from cvxnn.maps.dense import Dense
 from cvxnn.maps.gated import ConeRows, Gated, Signed, row_blocks
 from cvxnn.maps.gated_stream import GatedStream
 from cvxnn.maps.gram import Coefficients, Explicit, Gram, Kept, gram
@@ -10,6 +11,7 @@ from cvxnn.maps.stacked import Stacked, StackedRows
 __all__ = [
     "Coefficients",
     "ConeRows",
+    "Dense",
     "Explicit",
     "Gated",
     "GatedStream",

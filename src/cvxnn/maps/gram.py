@@ -158,6 +158,10 @@ class Kept:
         known: Gram = last[1]
         return known
 
+    def remember(self, weights: Floats, beside: Floats, known: Gram) -> None:
+        """Keep a Gram matrix that was summed elsewhere."""
+        self.memory["gram"] = ((weights, beside, known.matrix.dtype), known)
+
     def _blocks(self) -> Iterator[tuple[slice, NDArray[Any]]]:
         n, (p, d, _) = self.out_shape[0], self.in_shape
         step = max(16, CHUNK // max(1, p * d))

@@ -1,0 +1,192 @@
+"""Pictures of networks of images: filters, the patches that they fire on, accuracy by stage."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import accuracy_score
+
+from cvxnn.arrays import to_numpy
+from cvxnn.display import require_matplotlib
+from cvxnn.patches import Patches, as_table
+
+Floats = NDArray[np.float64]
+
+
+class FiltersDisplay:
+    """Filters as images, a row each, and beside each the patches that it fires on most.
+
+    Parameters
+    ----------
+    filters : array (m, C, kh, kw)
+        In the order of the rows.
+    firing : array (m, k, C, kh, kw), optional
+        Patches beside each.
+
+    Attributes
+    ----------
+    figure_, axis_
+        After `plot`: the matplotlib figure and its axis.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from cvxnn import LayerwiseClassifier, Stage
+    >>> images, y = load_digits().images, load_digits().target
+    >>> model = LayerwiseClassifier([Stage(kernel=3, n_gates=8)], random_state=0).fit(images, y)
+    >>> FiltersDisplay.from_estimator(model, images, most=5, count=4).firing.shape
+    (5, 4, 1, 3, 3)
+    """
+
+    def __init__(self, filters: Any, firing: Any = None) -> None:
+        self.filters = np.asarray(filters, dtype=np.float64)
+        self.firing = None if firing is None else np.asarray(firing, dtype=np.float64)
+
+    @classmethod
+    def from_estimator(
+        cls, model: Any, X: Any = None, *, most: int = 16, count: int = 8
+    ) -> "FiltersDisplay":
+        """Return the filters of a fitted convolutional network, the strongest first.
+
+        Strong is what weight decay counts, |u| |a|. Of a `LayerwiseClassifier` they are the gates
+        of the first stage, as patches are multiplied with them, in the order drawn. With images X,
+        as in `fit`, each has the `count` patches of different images with the largest products.
+
+        Raises ValueError for a model without filters of two axes.
+        """
+        patches, rules, offsets = _filters(model)
+        if len(patches.kernel) != 2:
+            raise ValueError(
+                f"the filters are {patches.kernel}, of signals; pass a model of images"
+            )
+        rules, offsets = rules[:most], offsets[:most]
+        shape = (patches.shape[0], *patches.kernel)
+        filters = rules.reshape(-1, *shape)
+        if X is None:
+            return cls(filters)
+        rows = as_table(np.asarray(X, dtype=np.float64), patches.shape)
+        firing = [
+            _firing(patches, rows, rule, offset, count)
+            for rule, offset in zip(rules, offsets, strict=True)
+        ]
+        return cls(filters, np.reshape(firing, (len(rules), -1, *shape)))
+
+    def plot(self, axis: Any = None) -> "FiltersDisplay":
+        """Draw the rows as one picture, into `axis` if it is given; return self."""
+        require_matplotlib()
+        import matplotlib.pyplot as plt
+
+        if self.firing is None:
+            picture = mosaic(self.filters)
+        else:
+            beside = np.concatenate([self.filters[:, None], self.firing], axis=1)
+            picture = mosaic(beside.reshape(-1, *self.filters.shape[1:]), beside.shape[1])
+        if axis is None:
+            size = np.array(picture.shape[1::-1]) / 12
+            _, axis = plt.subplots(figsize=np.maximum(size, 2.0), layout="constrained")
+        axis.imshow(picture, interpolation="nearest")
+        axis.set_axis_off()
+        self.figure_, self.axis_ = axis.figure, axis
+        return self
+
+
+class StagesDisplay:
+    """Accuracy against the number of stages.
+
+    Parameters
+    ----------
+    training, test : array (t,)
+        Accuracy after one stage, two, and so on.
+
+    Attributes
+    ----------
+    figure_, axis_
+        After `plot`: the matplotlib figure and its axis.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from cvxnn import LayerwiseClassifier, Stage
+    >>> images, y = load_digits().images, load_digits().target
+    >>> stages = [Stage(kernel=3, n_gates=8), Stage(kernel=2, n_gates=8, halve=False)]
+    >>> model = LayerwiseClassifier(stages, random_state=0).fit(images[:900], y[:900])
+    >>> StagesDisplay.from_estimator(model, images[900:], y[900:]).test.shape
+    (2,)
+    """
+
+    def __init__(self, training: Any, test: Any) -> None:
+        self.training = np.asarray(training, dtype=np.float64)
+        self.test = np.asarray(test, dtype=np.float64)
+
+    @classmethod
+    def from_estimator(cls, model: Any, X: Any, y: Any) -> "StagesDisplay":
+        """Return the accuracies of a fitted `LayerwiseClassifier` in training and on images X."""
+        counts = range(1, len(model.stages_) + 1)
+        test = [accuracy_score(y, model.predict(X, stages=count)) for count in counts]
+        return cls([stage.accuracy for stage in model.stages_], test)
+
+    def plot(self, axis: Any = None) -> "StagesDisplay":
+        """Draw both curves, into `axis` if it is given; return self."""
+        require_matplotlib()
+        import matplotlib.pyplot as plt
+
+        if axis is None:
+            _, axis = plt.subplots(figsize=(4.2, 3.0), layout="constrained")
+        stages = np.arange(1, len(self.test) + 1)
+        for name, values in (("training", self.training), ("test", self.test)):
+            axis.plot(stages, 100 * values, marker="o", label=name)
+        axis.set(xlabel="stages", ylabel="accuracy, %", xticks=stages)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.legend(frameon=False)
+        self.figure_, self.axis_ = axis.figure, axis
+        return self
+
+
+def mosaic(pictures: Any, columns: int = 16) -> Floats:
+    """Return pictures (p, C, h, w) side by side as one image (H, W, 3), each from 0 to 1.
+
+    Three channels are colours; of others the mean is shown.
+
+    >>> mosaic(np.zeros((3, 1, 2, 2)), columns=2).shape
+    (7, 7, 3)
+    """
+    pictures = np.asarray(pictures)
+    p, c, h, w = pictures.shape
+    rows = -(-p // columns)
+    found = np.ones((rows * (h + 1) + 1, columns * (w + 1) + 1, 3))
+    for place, picture in enumerate(pictures):
+        low, high = picture.min(), picture.max()
+        even = (picture - low) / max(high - low, 1e-12)
+        top, side = place // columns * (h + 1) + 1, place % columns * (w + 1) + 1
+        colours = even if c == 3 else np.repeat(even.mean(axis=0, keepdims=True), 3, axis=0)
+        found[top : top + h, side : side + w] = np.moveaxis(colours, 0, -1)
+    return found
+
+
+def _filters(model: Any) -> tuple[Patches, Floats, Floats]:
+    """Return where filters stand, the filters (m, h) and their biases (m,)."""
+    if hasattr(model, "stages_"):
+        first = model.stages_[0].columns
+        pictures = np.asarray(first.pictures(), dtype=np.float64)
+        return first.patches, pictures.reshape(len(pictures), -1), np.zeros(len(pictures))
+    network = getattr(model, "network_", model)
+    if not hasattr(network, "filters"):
+        raise ValueError(
+            f"{type(network).__name__} has no filters; pass a fitted convolutional network"
+        )
+    weights = to_numpy(network.weights_out).reshape(network.n_neurons, -1)
+    order = np.argsort(-network.lengths * np.linalg.norm(weights, axis=1), kind="stable")
+    filters = to_numpy(network.filters).reshape(network.n_neurons, -1)
+    return network.patches, filters[order], to_numpy(network.biases)[order]
+
+
+def _firing(patches: Patches, rows: Floats, rule: Floats, offset: float, count: int) -> Floats:
+    """Return the patches (k, h) of different images with the largest products with a filter."""
+    best = np.empty((len(rows), patches.width))
+    products = np.empty(len(rows))
+    for i, row in enumerate(rows):
+        seen = patches.rows(row[None])
+        values = seen @ rule + offset
+        place = int(values.argmax())
+        best[i], products[i] = seen[place], values[place]
+    return best[np.argsort(-products, kind="stable")[:count]]
