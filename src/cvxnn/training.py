@@ -21,7 +21,7 @@ from cvxnn.architectures import (
     growing,
 )
 from cvxnn.arrays import Array, like, namespace, to_numpy
-from cvxnn.certificate import Certificate, Scope
+from cvxnn.certificate import Certificate, Exactness, Scope
 from cvxnn.everywhere.closed import ClosedForm
 from cvxnn.everywhere.grow import Grow
 from cvxnn.everywhere.open import OpenProblem, open_problem
@@ -311,6 +311,9 @@ def train(
     solution = replace(solution, reason=reason)
     if solution.status is Status.BEST_FOUND and certificate.proves(tol):
         solution = replace(solution, status=Status.OPTIMAL)
+    relaxed = certificate.exactness is Exactness.RELAXATION
+    if solution.status is Status.OPTIMAL and relaxed and not certificate.proves(tol):
+        solution = replace(solution, status=Status.BEST_FOUND)  # the relaxation was solved
     estimate = problem.estimate(solution.iterate) if solver.heuristic else None
     return Trained(network, certificate, solution, dual, proof, estimate)
 
