@@ -16,7 +16,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 LAYERS = (
     "arrays errors streamed",
     "functions maps gates linalg symmetric",
-    "program projection certificate",
+    "program projection shortest certificate",
     "solve solvers architectures",
     "assess everywhere flow isometry landscape margin optima path memory quantised samples "
     "selection support training truncation wasserstein",

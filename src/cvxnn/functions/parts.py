@@ -24,12 +24,6 @@ class Parts:
     count: int
     smoothness = math.inf
 
-    @property
-    def alpha(self) -> float:
-        """That of the norm."""
-        alpha: float = getattr(self.norm, "alpha")
-        return alpha
-
     def _parts(self, x: Array) -> Array:
         p, d, c = x.shape
         return namespace(x).reshape(x, (p * self.count, d // self.count, c))
