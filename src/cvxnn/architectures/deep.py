@@ -272,7 +272,7 @@ class DeepReLU:
         outer, columns = to_numpy(network.weights_out), products(network)
         edges = edges_of(to_numpy(network.weights_hidden), self.fan_in)
         places = self._places(columns, edges, gates, to_numpy(features).astype(float))
-        flat = columns.reshape(len(columns), -1)
+        flat = columns.reshape(len(columns), columns.shape[1] * columns.shape[2])
         blocks = np.zeros((2 * len(gates), flat.shape[1], outer.shape[1]))
         for column, a, gate in zip(flat, outer, places, strict=True):
             blocks[gate] += np.outer(column, np.maximum(a, 0))

@@ -227,7 +227,8 @@ class DeepGatedReLU:
 
         Raises ValueError for gates of the network that are not among `gates`.
         """
-        flat = products(network).reshape(network.n_neurons, -1)
+        columns = products(network)
+        flat = columns.reshape(len(columns), columns.shape[1] * columns.shape[2])
         outer = to_numpy(network.weights_out)
         blocks: Floats = np.zeros((len(gates), flat.shape[1], outer.shape[1]))
         own = to_numpy(network.gates)

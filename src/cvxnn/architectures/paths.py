@@ -89,7 +89,7 @@ def shared(columns: Floats, fan_in: FanIn, by_layers: bool) -> Shared:
 
 def sizes_of(flat: Floats, paths: int) -> Floats:
     """Return the norms (m, paths) of the columns of sub-networks, (m, paths d)."""
-    return np.asarray(np.linalg.norm(flat.reshape(len(flat), paths, -1), axis=2))
+    return np.asarray(np.linalg.norm(flat.reshape(len(flat), paths, flat.shape[1] // paths), axis=2))
 
 
 def layers_above(values: Floats, fan_in: FanIn) -> list[Floats]:
@@ -97,14 +97,13 @@ def layers_above(values: Floats, fan_in: FanIn) -> list[Floats]:
 
     `values` (m, paths) are those of the first units.
     """
-    shape = [(len(values), count, -1) for count in units(fan_in)[:-1]]
-    if not len(values):
-        return [np.zeros(each[:2]) for each in shape]
-    return [values.reshape(each).any(axis=2).astype(float) for each in shape]
+    m, paths = values.shape
+    shapes = [(m, count, paths // count) for count in units(fan_in)[:-1]]
+    return [values.reshape(each).any(axis=2).astype(float) for each in shapes]
 
 
 def _sums(values: Floats, fan: int) -> Floats:
-    return np.asarray(values.reshape(len(values), -1, fan).sum(axis=2))
+    return np.asarray(values.reshape(len(values), values.shape[1] // fan, fan).sum(axis=2))
 
 
 def _by_paths(sizes: Floats, fan_in: FanIn) -> tuple[list[Floats], Floats]:

@@ -207,10 +207,10 @@ def _object(name: str, value: Any) -> Any:
 
 def _plain(name: str, value: Any) -> Any:
     value = value.item() if isinstance(value, np.generic) else value
-    if isinstance(value, tuple):
-        return [_plain(name, each) for each in value]
     if value is None or isinstance(value, str | int | float):
         return value
+    if isinstance(value, tuple):
+        return [_plain(name, x) for x in value]
     raise UnsupportedError(f"a model file cannot hold {name}={value!r}; pass a number or a word")
 
 

@@ -331,11 +331,11 @@ def _object(name: str, value: Any) -> Any:
 
 
 def _plain(name: str, value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_plain(name, x) for x in value)
     if value is None or isinstance(value, str | int | float):
         return value
-    if isinstance(value, list):
-        return tuple(_plain(name, each) for each in value)
-    raise TypeError(f"{name} is {value!r}; expected a number, a word, some of these or nothing")
+    raise TypeError(f"{name} is {value!r}; expected a number, a word or nothing")
 
 
 def _seen(claim: Certificate, step: Json, directions: NDArray[np.float64] | None) -> Certificate:
