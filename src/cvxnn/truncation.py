@@ -83,8 +83,10 @@ def _outward(array: Floats, place: int, directions: Floats) -> Floats:
 
 
 def inward(generators: Array, directions: Floats) -> Floats:
-    """Return generators (p, ..., d + k) of gates on X as those on X V; the last k entries, a bias
-    and weights between hidden layers, are kept."""
+    """Return generators (p, ..., d + k) of gates on X as those on X V.
+
+    The last k entries, a bias and weights between hidden layers, are kept.
+    """
     given, d = to_numpy(generators), len(directions)
     return np.concatenate([given[..., :d] @ directions, given[..., d:]], axis=-1)
 

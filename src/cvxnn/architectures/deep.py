@@ -279,9 +279,7 @@ class DeepReLU:
             blocks[len(gates) + gate] += np.outer(column, np.maximum(-a, 0))
         return like(blocks, features)
 
-    def _places(
-        self, columns: Floats, edges: list[Floats], gates: Gates, x: Floats
-    ) -> list[int]:
+    def _places(self, columns: Floats, edges: list[Floats], gates: Gates, x: Floats) -> list[int]:
         """Return a gate with the signs of every sub-network and a closed cone that holds it."""
         rows, (_, signs) = self._rows(gates, x), self.source.layers(gates.masks)
         slack = _CLOSE * np.linalg.norm(rows, axis=2)

@@ -89,7 +89,9 @@ def shared(columns: Floats, fan_in: FanIn, by_layers: bool) -> Shared:
 
 def sizes_of(flat: Floats, paths: int) -> Floats:
     """Return the norms (m, paths) of the columns of sub-networks, (m, paths d)."""
-    return np.asarray(np.linalg.norm(flat.reshape(len(flat), paths, flat.shape[1] // paths), axis=2))
+    return np.asarray(
+        np.linalg.norm(flat.reshape(len(flat), paths, flat.shape[1] // paths), axis=2)
+    )
 
 
 def layers_above(values: Floats, fan_in: FanIn) -> list[Floats]:

@@ -150,8 +150,33 @@ class SubNetworks:
         return distinct(kept) if len(kept) else gates
 
     def canonical(self, masks: Masks) -> Masks:
-        """Return the masks themselves."""
-        return masks
+        """Return signed masks with the units that one unit sums in an order of their patterns."""
+        return np.array([self._sorted(one) for one in masks]).reshape(masks.shape)
+
+    def _sorted(self, mask: Masks) -> Masks:
+        """Return one signed mask (n, units + edges) in that order."""
+        if not self.signed:
+            return mask
+        bits, signs = self.layers(mask[None])
+        known = [(unit.tobytes(), [path]) for path, unit in enumerate(bits[0][0].T)]
+        for layer, fan in enumerate(self.fan_in):
+            marks = [b"+" if sign > 0 else b"-" for sign in signs[layer][0]]
+            below = [(mark + key, paths) for mark, (key, paths) in zip(marks, known, strict=True)]
+            groups = [sorted(below[k : k + fan]) for k in range(0, len(below), fan)]
+            known = [
+                (
+                    b"".join([unit.tobytes(), *(key for key, _ in group)]),
+                    sum((p for _, p in group), []),
+                )
+                for unit, group in zip(bits[layer + 1][0].T, groups, strict=True)
+            ]
+        order = np.array(known[0][1])
+        places, start = [], 0
+        for count in (*units(self.fan_in), *units(self.fan_in)[:-1]):
+            step = len(order) // count
+            places.append(start + order[::step] // step)
+            start += count
+        return mask[:, np.concatenate(places)]
 
     def layers(self, masks: Masks) -> tuple[list[Masks], list[Floats]]:
         """Return the bits (p, n, units) of every layer and the signs (p, units) of signed masks."""
@@ -170,7 +195,9 @@ class SubNetworks:
             return Gates(generators, np.ascontiguousarray(along_paths(bits).transpose(1, 0, 2)))
         _, edges = unpacked(generators, self.fan_in)
         positive = np.concatenate(edges, axis=1) > 0
-        constant = np.broadcast_to(positive[:, None, :], (len(generators), len(bits[0]), positive.shape[1]))
+        constant = np.broadcast_to(
+            positive[:, None, :], (len(generators), len(bits[0]), positive.shape[1])
+        )
         turned = [each.transpose(1, 0, 2) for each in bits]
         return Gates(generators, np.concatenate([*turned, constant], axis=2))
 
