@@ -37,21 +37,19 @@ def shortest_parts(rows: Floats, g: Floats, count: int, nearest: Nearest) -> Flo
     if sizes.max() <= 1e-9 * np.linalg.norm(g):
         return search.best
     ones = np.ones(count)
+    sums: Any = {"type": "eq", "fun": lambda w: w.sum() - 1, "jac": lambda w: ones}
+    options: Any = {"ftol": 1e-16, "maxiter": 100}
     found = minimize(
-        lambda w: _weighed(w, search.at(w)),
+        search.weighed,
         weights,
         jac=True,
         method="SLSQP",
         bounds=[(_LIGHT, 1.0)] * count,
-        constraints={"type": "eq", "fun": lambda w: w.sum() - 1, "jac": lambda w: ones},
-        options={"ftol": 1e-16, "maxiter": 100},
+        constraints=sums,
+        options=options,
     )
     search.polish(np.maximum(found.x, _LIGHT))
     return search.best
-
-
-def _weighed(weights: Floats, sizes: Floats) -> tuple[float, Floats]:
-    return -float(weights @ sizes**2), -(sizes**2)
 
 
 class _Search:
@@ -74,6 +72,11 @@ class _Search:
         if sizes.max() < self._least:
             self.best, self._least = point, sizes.max()
         return np.asarray(sizes)
+
+    def weighed(self, weights: Any) -> Any:
+        """Return minus the weighed sum of squares at the best multipliers, and its gradient."""
+        squares = self.at(weights) ** 2
+        return -float(weights @ squares), -squares
 
     def polish(self, weights: Floats) -> None:
         """Move weight from the shortest part to the longest, by halving, a few times."""

@@ -24,7 +24,6 @@ from cvxnn.program import Constraint, Iterate, Program
 from cvxnn.projection import polar_bound
 from cvxnn.streamed import LARGE, Streamed, pick, row_width, with_ones
 
-
 _SEARCHED = 1e-7
 """By which share a bound that needs a search for multipliers is claimed lower."""
 

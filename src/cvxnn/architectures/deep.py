@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cvxnn.architectures.base import Sizes, with_bias
 from cvxnn.architectures.paths import (
@@ -13,8 +15,8 @@ from cvxnn.architectures.paths import (
     counts,
     fan_of,
     layered,
-    lengths,
     layers_above,
+    lengths,
     products,
     shared,
     sizes_of,
@@ -25,7 +27,7 @@ from cvxnn.certificate import Exactness, Scope
 from cvxnn.functions import ColumnNorm, GroupNorm, Nonnegative, Parts, Penalty
 from cvxnn.gates import Gates, SubNetworks
 from cvxnn.gates.base import Floats
-from cvxnn.gates.subnetworks import activations_of, along_edges, along_paths, edges_of, packed
+from cvxnn.gates.subnetworks import activations_of, along_edges, edges_of, packed
 from cvxnn.maps import Stacked, StackedRows
 from cvxnn.program import Constraint
 
@@ -41,6 +43,7 @@ class DeepNetwork:
     the positive part of a weighted sum of units of its own, and the last hidden layer is one unit.
 
     >>> import numpy as np
+    from numpy.typing import NDArray
     >>> net = DeepNetwork(
     ...     weights_in=np.array([[[1.0], [-1.0]]]),
     ...     weights_hidden=np.array([[1.0, -2.0]]),
@@ -322,7 +325,7 @@ class DeepReLU:
         )
 
 
-def path_rows(shares: Floats, features: Floats) -> Floats:
+def path_rows(shares: NDArray[Any], features: Floats) -> Floats:
     """Return the matrices (p, n, paths d) of sums over paths of shares (p, n, paths) of X c."""
     p, n, paths = shares.shape
     each = shares[:, :, :, None] * features[None, :, None, :].astype(float)

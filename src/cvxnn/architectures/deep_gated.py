@@ -86,7 +86,7 @@ class DeepGatedNetwork:
 
     def hidden(self, X: Array) -> Array:
         """Return the outputs of the sub-networks before `weights_out`, (n, d) to (n, m)."""
-        xp, (m, paths, width) = namespace(X), self.weights_in.shape
+        xp, width = namespace(X), self.weights_in.shape[2]
         features = with_bias(X, width > self.skip.shape[0])
         # the gates decide as in training: in float64, so that float32 data switch alike
         wide, fan_in = double(features), fan_of(self)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -108,8 +109,9 @@ class DeepLinear:
     axes = MappingProxyType({**AXES, "weights_hidden": ("neurons", "layers")})
 
     def __post_init__(self) -> None:
-        whole = isinstance(self.depth, int | np.integer) and not isinstance(self.depth, bool)
-        if not whole or self.depth < 2:
+        depth: Any = self.depth
+        whole = isinstance(depth, int | np.integer) and not isinstance(depth, bool)
+        if not whole or depth < 2:
             raise ValueError(f"depth is {self.depth!r}; expected an integer of at least 2")
 
     def scope(self, *, every: bool, outputs: int) -> Scope:

@@ -1,10 +1,11 @@
-"""Every pattern of small sub-networks: cells of arrangements inside the cells of the layer below."""
+"""Every pattern of small sub-networks: cells inside the cells of the layer below."""
 
 import math
 from itertools import combinations_with_replacement
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import block_diag
 
 from cvxnn.gates.arrangement import interior
@@ -15,6 +16,10 @@ MOST = 20_000
 """Sub-networks beyond which their cells are not searched."""
 _ROOM = 1e-6
 """A unit point this far from a hyperplane is on its own side of it beyond doubt."""
+
+
+Side = tuple[Floats, Floats, list[bool]]
+"""Faces of a cell, a unit point inside, and on which side of each face it is."""
 
 
 class Cell(NamedTuple):
@@ -62,7 +67,7 @@ def nested_cells(features: Floats, fan_in: tuple[int, ...]) -> tuple[Floats, Flo
 
 
 def _cell(
-    rows: Floats, values: Floats, mask: Floats, point: Floats, signs: tuple[Floats, ...]
+    rows: Floats, values: Floats, mask: NDArray[np.bool_], point: Floats, signs: tuple[Floats, ...]
 ) -> Cell:
     """Return the cell of a unit that takes `values` (n, s) and is open where the mask is."""
     mine = np.where(mask[:, None], values, -values)
@@ -81,7 +86,7 @@ def _sums(children: list[tuple[Cell, float]]) -> list[Cell]:
     lengths = np.linalg.norm(values, axis=1)
     alive = lengths > 1e-12 * lengths.max(initial=0.0)
     units = values[alive] / lengths[alive, None]
-    found = [(np.zeros((0, len(point))), point / np.linalg.norm(point), [])]
+    found: list[Side] = [(np.zeros((0, len(point))), point / np.linalg.norm(point), [])]
     for normal in units:
         found = [each for one in found for each in _halves(rows, *one, normal)]
     cells = []
@@ -95,9 +100,9 @@ def _sums(children: list[tuple[Cell, float]]) -> list[Cell]:
 
 def _halves(
     rows: Floats, faces: Floats, point: Floats, bits: list[bool], normal: Floats
-) -> list[tuple[Floats, Floats, list[bool]]]:
+) -> list[Side]:
     """Return the parts of a cell on the two sides of a hyperplane."""
-    found = []
+    found: list[Side] = []
     for bit, inward in ((True, normal), (False, -normal)):
         there = np.concatenate([faces, inward[None]])
         inside = point if point @ inward > _ROOM else interior(np.concatenate([rows, there]))

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, pairwise
 
 import numpy as np
 
@@ -26,7 +27,7 @@ def units(fan_in: FanIn) -> tuple[int, ...]:
 def edges_of(weights: Array, fan_in: FanIn) -> list[Array]:
     """Return weights (m, e) between hidden layers as one array (m, units) for every lower layer."""
     ends = np.cumsum((0, *units(fan_in)[:-1])).tolist()
-    return [weights[:, first:last] for first, last in zip(ends[:-1], ends[1:], strict=True)]
+    return [weights[:, first:last] for first, last in pairwise(ends)]
 
 
 def activations_of(first: Array, edges: Sequence[Array], fan_in: FanIn) -> list[Array]:
@@ -166,7 +167,7 @@ class SubNetworks:
             known = [
                 (
                     b"".join([unit.tobytes(), *(key for key, _ in group)]),
-                    sum((p for _, p in group), []),
+                    list(chain.from_iterable(paths for _, paths in group)),
                 )
                 for unit, group in zip(bits[layer + 1][0].T, groups, strict=True)
             ]
@@ -182,7 +183,7 @@ class SubNetworks:
         """Return the bits (p, n, units) of every layer and the signs (p, units) of signed masks."""
         counts = units(self.fan_in)
         ends = np.cumsum((0, *counts)).tolist()
-        bits = [masks[:, :, a:b] for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        bits = [masks[:, :, a:b] for a, b in pairwise(ends)]
         return bits, edges_of(2.0 * masks[:, 0, ends[-1] :] - 1.0, self.fan_in)
 
     def products(self, masks: Masks) -> Masks:
