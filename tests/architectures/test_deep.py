@@ -66,7 +66,7 @@ def objective(form: str, p: dict[str, Any]) -> Any:
 
 def descended(form: str) -> np.ndarray:
     shapes = {"u": (6, 2, 2), "w": (6, 2), "a": (6,)}
-    return lowest(lambda p: objective(form, p), shapes, seed=0, steps=1500, rate=0.05)
+    return lowest(lambda p: objective(form, p), shapes, seed=0, steps=500, rate=0.1)
 
 
 @pytest.mark.parametrize("form", list(DECAYS)[:: share(4)])
