@@ -120,7 +120,7 @@ class DeepNetwork:
 
 @dataclass(frozen=True)
 class DeepReLU:
-    """Deep parallel ReLU networks on given patterns [Ergen2021deep; WangErgenPilanci2023].
+    """Deep parallel ReLU networks on given patterns [ErgenPilanci2021; WangErgenPilanci2023].
 
     A sub-network is unrolled along its paths: with c_p the product of a path's weights and D_p
     that of the patterns of its units, it computes sum_p D_p X c_p, and is a ReLU network where
@@ -130,7 +130,7 @@ class DeepReLU:
     subject to the cones of every unit
 
     `decay` says which weight decay that is. With "path" it is the path regularisation
-    sum_j sqrt(sum_p prod of squared weights) |a_j| [Ergen2023path], and R is the Frobenius norm:
+    sum_j sqrt(sum_p prod of squared weights) |a_j| [ErgenPilanci2023], and R is the Frobenius norm:
     exact at any depth. With "layers" it is the product of the Frobenius norms of a sub-network's
     layers, which is the sum of their L-th powers over L, and R is the sum of the columns' norms:
     exact for three layers, or where only units of the second hidden layer sum several, and a

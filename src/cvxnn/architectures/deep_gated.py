@@ -123,7 +123,7 @@ class DeepGatedReLU:
     """Deep parallel gated networks: minimise L(sum_i sum_p D_ip X W_ip) + alpha * sum_i R(W_i).
 
     D_ip is the product of the masks of a path of a random ReLU sub-network, and no cone is left.
-    With "path" decay, sum_j sqrt(sum_p prod of squared weights) |a_j| [Ergen2023path], R is the
+    With "path" decay, sum_j sqrt(sum_p prod of squared weights) |a_j| [ErgenPilanci2023], R is the
     Frobenius norm of a sub-network's columns W_ip, and the nuclear norm of the columns one above
     the other for several outputs. With "layers", the product of the layers' Frobenius norms, the
     best sub-networks have one path each, and R is the sum over paths of such norms: a two-layer
