@@ -131,8 +131,8 @@ class DeepGatedReLU:
 
     Raises ValueError for an unknown `decay` and a `fan_in` that is no tuple of positive integers.
 
-    >>> DeepGatedReLU(fan_in=(2, 2)).source.draw(np.eye(2), 3, np.random.default_rng(0)).masks.shape
-    (3, 2, 4)
+    >>> DeepGatedReLU(fan_in=(2, 2)).source.shape(width=5)  # paths, and columns with two layers
+    (4, 7)
     """
 
     bias: bool = True
