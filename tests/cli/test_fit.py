@@ -103,7 +103,9 @@ def test_every_architecture_is_known(name: str, path: Path) -> None:
     assert load(path)[-1].architecture_ == BY_NAME[name]
     assert "bias, intercept" in plain(run("info", path).stdout)
     drawn = not BY_NAME[name].grows and name not in ("polynomial", "quadratic", "deep_linear")
-    assert ("16 gates" in plain(result.stdout)) == drawn
+    few = name.startswith("deep")  # of which some are never open
+    count = r"\b\d+ gates" if few else "16 gates"
+    assert bool(re.search(count, plain(result.stdout))) == drawn
     assert run("verify", path, "sklearn:linnerud", "-t", "Waist").exit_code == 0
 
 

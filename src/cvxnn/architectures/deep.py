@@ -43,7 +43,7 @@ class DeepNetwork:
     the positive part of a weighted sum of units of its own, and the last hidden layer is one unit.
 
     >>> import numpy as np
-        >>> net = DeepNetwork(
+    >>> net = DeepNetwork(
     ...     weights_in=np.array([[[1.0], [-1.0]]]),
     ...     weights_hidden=np.array([[1.0, -2.0]]),
     ...     weights_out=np.array([[3.0]]),
