@@ -27,8 +27,9 @@ from cvxnn.gates import gaussian
 from cvxnn.path import alpha_max
 from cvxnn.samples import fingerprint
 from cvxnn.solve import Progress
+from cvxnn.solver_choice import solver_for
 from cvxnn.streamed import held, require_finite
-from cvxnn.training import LOSSES, problem_of, solver_for, train
+from cvxnn.training import LOSSES, problem_of, train
 
 LIMIT = 2**30
 """Bytes that a fit may hold beside the data."""

@@ -14,7 +14,7 @@ from cvxnn.certificate import certify
 from cvxnn.functions import GroupNorm, Nuclear, Squared, mean_loss
 from cvxnn.program import Iterate, Program
 from cvxnn.solve import solve
-from cvxnn.training import solver_for
+from cvxnn.solver_choice import solver_for
 
 Floats = NDArray[np.float64]
 PENALTIES = {"nuclear": Nuclear, "group": GroupNorm}

@@ -10,6 +10,9 @@ from cvxnn.architectures import (
     Architecture,
     BatchNorm,
     BatchNormAfter,
+    DeepGatedReLU,
+    DeepLinear,
+    DeepReLU,
     GatedReLU,
     GatedRidge,
     Polynomial,
@@ -31,6 +34,7 @@ from cvxnn.functions import (
     Logistic,
     Nonnegative,
     Nuclear,
+    Parts,
     Quantile,
     Ridge,
     SampleLoss,
@@ -65,6 +69,11 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     Threshold(sign=True),
     Polynomial(),
     Polynomial(square=-0.7, linear=0.0, constant=0.0),
+    DeepReLU(),
+    DeepReLU(decay="layers"),
+    DeepGatedReLU(),
+    DeepGatedReLU(fan_in=(2, 2), decay="layers"),
+    DeepLinear(),
 )
 WITH_GATES = tuple(one for one in ARCHITECTURES if not isinstance(one.source, NoGates))
 
@@ -111,6 +120,8 @@ NORMS = [
     FunctionInstance("column_norm", (3, 2, 3), lambda cast: ColumnNorm(alpha=0.7)),
     FunctionInstance("nuclear_tall", (2, 3, 2), lambda cast: Nuclear(alpha=0.7)),
     FunctionInstance("nuclear_wide", (2, 2, 3), lambda cast: Nuclear(alpha=1.3)),
+    FunctionInstance("parts", (3, 4, 2), lambda cast: Parts(Nuclear(alpha=0.7), 2)),
+    FunctionInstance("parts_of_one_output", (2, 6, 1), lambda cast: Parts(GroupNorm(alpha=0.7), 3)),
     FunctionInstance("l1", (3, 2, 2), lambda cast: L1(alpha=0.7)),
     FunctionInstance("eigen_norm", (2, 6, 2), lambda cast: EigenNorm(alpha=0.7)),
     FunctionInstance("sphere_moments", (2, 6, 2), lambda cast: SphereMoments(alpha=0.7)),

@@ -16,10 +16,10 @@ FILES = sorted(SOURCE.rglob("*.py"))
 LAYERS = (
     "arrays errors streamed",
     "functions maps gates linalg symmetric patches whitening",
-    "program projection certificate",
+    "program projection shortest certificate",
     "solve solvers architectures",
     "assess everywhere flow isometry landscape margin optima path memory quantised samples "
-    "selection stages stagewise support training truncation wasserstein",
+    "selection solver_choice stages stagewise support training truncation wasserstein",
     # encoding is a transformer of scikit-learn, evidence what its estimators show, reading what
     # they do with data
     "encoding evidence reading estimator estimators estimators_cv "

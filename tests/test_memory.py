@@ -46,7 +46,7 @@ def fit(n, d, p, rounds):
     before = resident("VmRSS")
     words = dict(gates="sample", n_gates=p, max_iter=rounds, random_state=0)
     words |= {"solver": kind} if kind in ("fista", "newton") else {}
-    words |= {"gates": "auto"} if kind == "polynomial" else {}
+    words |= {"gates": "auto"} if kind in ("polynomial", "deep_linear") else {}
     name = "gated" if kind in ("fista", "newton") else kind
     ConvexRegressor(name, alpha=0.02, **words).fit(X, y)
     return resident("VmHWM") - before
@@ -73,6 +73,9 @@ SHAPES = [
     ("batchnorm_after", 3000, 30, 80, 1, "float64"),
     ("batchnorm_after", 1500, 20, 100, 1, "float32"),
     ("polynomial", 50_000, 60, 1, 1, "float64"),
+    ("deep", 1500, 15, 40, 1, "float64"),
+    ("deep_gated", 5000, 20, 100, 1, "float64"),
+    ("deep_linear", 50_000, 60, 1, 1, "float64"),
 ]
 
 STREAMED = [
@@ -91,7 +94,8 @@ STREAMED = [
 def test_the_measured_peak_is_within_the_prediction(shape: tuple[object, ...]) -> None:
     kind, n, d, p, outputs, dtype = shape
     architecture = BY_NAME.get(str(kind), GatedReLU())
-    solvers = {"fista": FISTA(), "polynomial": Factored(), "newton": Newton()}
+    solvers = {"fista": FISTA(), "deep_linear": FISTA(), "newton": Newton()}
+    solvers |= {"polynomial": Factored()}
     solver = solvers.get(str(kind), WorkingSet())
     itemsize = np.dtype(dtype).itemsize
     sizes = architecture.sizes(n, d + 1, p, outputs)

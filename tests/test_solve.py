@@ -20,8 +20,8 @@ from cvxnn.functions import GroupNorm, Squared, mean_loss
 from cvxnn.maps import Gated
 from cvxnn.program import Iterate, Program
 from cvxnn.solve import Solver, Status, solve, solve_part
+from cvxnn.solver_choice import solver_for
 from cvxnn.solvers import ADMM, FISTA, WorkingSet
-from cvxnn.training import solver_for
 
 
 @pytest.mark.parametrize("value", [0, -1, math.nan])

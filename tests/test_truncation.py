@@ -159,7 +159,7 @@ def test_the_network_sees_the_directions_alone(name: str, tmp_path: Path) -> Non
     assert "leading directions alone, 2 of them" in model.certificate_.summary()
     assert (model.certificate_.whole is None) == (name not in ("relu", "gated"))
     assert verify(model, X, y)
-    assert model.network_.weights_in.shape[1] >= 4
+    assert model.network_.weights_in.shape[-1] >= 4
     save(model, tmp_path / "model.cvxnn")
     again = load(tmp_path / "model.cvxnn")
     assert again.certificate_ == model.certificate_

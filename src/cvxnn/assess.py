@@ -15,11 +15,11 @@ from cvxnn.gates import Gates
 from cvxnn.linalg import threads
 from cvxnn.samples import positive_weights
 from cvxnn.solve import solve_part
+from cvxnn.solver_choice import named
 from cvxnn.streamed import held
 from cvxnn.training import (
     LOSSES,
     gates_of,
-    named,
     open_problem_of,
     problem_of,
     without_gates,

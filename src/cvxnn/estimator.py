@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, check_X_y, validate_data
 
-from cvxnn import memory, training
+from cvxnn import memory, solver_choice, training
 from cvxnn.architectures import Architecture, by_rows
 from cvxnn.arrays import Array, like, to_numpy
 from cvxnn.certificate import Scope
@@ -226,12 +226,12 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         words = {"intercept": self.fit_intercept, "skip": skip}
         if training.grows(architecture, self._choice(architecture, target.shape[1])):
             problem = training.open_problem_of(architecture, X, target, weights, loss, **words)
-            return problem, *training.open_solver(problem, self.solver, seed, self.tol)
+            return problem, *solver_choice.open_solver(problem, self.solver, seed, self.tol)
         gates, scope = self._gates(architecture, X, seed)
         given = training.problem_of(
             architecture, X, target, weights, loss, gates, scope=scope, **words
         )
-        return training.posed(given, *training.solver_for(given.program, self.solver))
+        return solver_choice.posed(given, *solver_choice.solver_for(given.program, self.solver))
 
     def _require_memory(self, architecture: Architecture, X: Any, outputs: int) -> None:
         gates = self._gate_count()
@@ -326,7 +326,7 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             problem,
             search.strengths(largest),
             folds,
-            training.roughly(solver, kept=search.keep),
+            solver_choice.roughly(solver, kept=search.keep),
             self._measure(rows.target.shape[1]),
             search,
             None if self.max_time is None else rows.begin + share * self.max_time,
@@ -386,5 +386,5 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         return tags
 
     def _loss(self, outputs: int) -> SampleLoss:
-        loss: SampleLoss = training.named("loss", self.loss, training.LOSSES, self._losses)
+        loss: SampleLoss = solver_choice.named("loss", self.loss, training.LOSSES, self._losses)
         return loss

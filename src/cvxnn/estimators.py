@@ -36,7 +36,7 @@ class ConvexRegressor(RegressorMixin, ConvexNetworkBase):
     ----------
     architecture : str or Architecture, default="relu"
         "relu", "gated", "batchnorm", "batchnorm_after", "threshold", "sign", "polynomial",
-        "quadratic", or an object such as `ReLU(bias=False)`.
+        "quadratic", "deep", "deep_gated", "deep_linear", or an object such as `ReLU(bias=False)`.
     alpha : float or "auto", default="auto"
         Strength of weight decay, > 0. "auto" takes the best of a warm-started geometric path below
         `alpha_max_` by five-fold validation of the loss; `ConvexRegressorCV` has more to say.

@@ -14,9 +14,10 @@ from cvxnn.gates import Gates
 from cvxnn.maps import ConeRows, Gated
 from cvxnn.program import Constraint, Program
 from cvxnn.projection import inside_cones
+from cvxnn.solver_choice import named
 from cvxnn.solvers import Reference
 from cvxnn.support import as_data
-from cvxnn.training import gates_of, named
+from cvxnn.training import gates_of
 
 _TOL = 1e-9
 """Relative gap that ends the attempts of the solver."""

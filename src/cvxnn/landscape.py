@@ -15,8 +15,9 @@ from cvxnn.functions import SampleLoss
 from cvxnn.gates.arrangement import arrange
 from cvxnn.optima import prune
 from cvxnn.samples import positive_weights
+from cvxnn.solver_choice import solver_for
 from cvxnn.support import problem_at, require_network
-from cvxnn.training import solver_for, train
+from cvxnn.training import train
 
 Indices = NDArray[np.int64]
 

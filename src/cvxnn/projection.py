@@ -7,8 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxnn.arrays import Array, device, like, namespace, to_numpy
+from cvxnn.functions import Parts
 from cvxnn.maps import row_blocks
 from cvxnn.program import Constraint, Program
+from cvxnn.shortest import shortest_parts
 
 Floats = NDArray[np.float64]
 Faces = NDArray[np.int64]
@@ -166,10 +168,25 @@ def polar_bound(
     for block in np.argsort(-rough):
         if rough[block] <= max(settled, enough):
             return max(settled, float(rough[block]))
-        exact = project_onto_cone(program.constraint.map.rows(int(block)), g[int(block), :, :])
-        bound = min(float(program.penalty.polar(exact[None, :, :])[0]), float(rough[block]))
-        settled = max(settled, bound)
+        exact = cone_polar(program, int(block), g[int(block), :, :])
+        settled = max(settled, min(exact, float(rough[block])))
     return settled
+
+
+def cone_polar(program: Program, block: int, g: Array) -> float:
+    """Return the polar gauge of `g` (d, c) for a block in its cone: that of g + C* m at the best m.
+
+    It is the projection onto the cone for Euclidean norms. For a norm of parts no multiplier makes
+    all parts shortest; the best one is that of a projection in which the parts are weighed, and
+    the longest parts weigh most.
+    """
+    assert program.constraint is not None
+    rows, penalty = program.constraint.map.rows(block), program.penalty
+    if not isinstance(penalty, Parts) or penalty.count == 1:
+        return float(penalty.polar(project_onto_cone(rows, g)[None, :, :])[0])
+    host, unit = to_numpy(g).astype(float), unit_rows(rows)
+    points = [shortest_parts(unit, column, penalty.count, nearest) for column in host.T]
+    return float(penalty.polar(like(np.stack(points, axis=1)[None], g))[0])
 
 
 def inside_cones(program: Program, blocks: Array) -> Array:

@@ -20,8 +20,9 @@ from cvxnn.path import interior_dual
 from cvxnn.program import Program
 from cvxnn.samples import fingerprint, positive_weights
 from cvxnn.solve import solve_part
+from cvxnn.solver_choice import named
 from cvxnn.solvers import ADMM, FISTA
-from cvxnn.training import LOSSES, named
+from cvxnn.training import LOSSES
 
 Floats = NDArray[np.float64]
 

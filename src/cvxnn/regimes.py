@@ -65,7 +65,7 @@ def regimes_of(network: Any, X: Array) -> Regimes:
     The outputs of the models are compared with the network's own, so that a network that is not
     linear between the half-spaces of its neurons raises UnsupportedError.
     """
-    if len(network.rules) < network.n_neurons:
+    if network.rules.shape != network.weights_in.shape or network.weights_in.ndim != 2:
         raise UnsupportedError(
             f"{network.architecture} networks have no neurons that half-spaces switch, so there "
             "are no linear models to tell apart; use 'relu' or 'gated'"

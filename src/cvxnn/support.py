@@ -14,13 +14,12 @@ from cvxnn.functions import Mean, SampleLoss
 from cvxnn.program import Iterate, Program
 from cvxnn.projection import gauges, nearest, unit_rows
 from cvxnn.samples import positive_weights
+from cvxnn.solver_choice import named, solver_for
 from cvxnn.training import (
     LOSSES,
     Trained,
     gates_of,
-    named,
     problem_of,
-    solver_for,
     train,
 )
 

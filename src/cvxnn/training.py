@@ -19,22 +19,16 @@ from cvxnn.architectures import (
     assemble,
     free_columns,
     growing,
-    represented,
 )
 from cvxnn.arrays import Array, like, namespace, to_numpy
-from cvxnn.certificate import Certificate, Scope
-from cvxnn.everywhere.closed import ClosedForm
-from cvxnn.everywhere.grow import Grow
+from cvxnn.certificate import Certificate, Exactness, Scope
 from cvxnn.everywhere.open import OpenProblem, open_problem
-from cvxnn.everywhere.sketch import Sketch
 from cvxnn.functions import (
     CrossEntropy,
     Hinge,
     Huber,
     Logistic,
-    Penalty,
     Quantile,
-    Ridge,
     SampleLoss,
     Squared,
     SquaredHinge,
@@ -42,11 +36,10 @@ from cvxnn.functions import (
 )
 from cvxnn.gates import Gates
 from cvxnn.path import interior_dual, null_model
-from cvxnn.program import Iterate, Program
+from cvxnn.program import Iterate
 from cvxnn.solve import Progress, Solution, Solver, Status, solve
-from cvxnn.solvers import ADMM, FISTA, Direct, Factored, Newton, Reference, WorkingSet
-from cvxnn.solvers.direct import MOST, side
-from cvxnn.solvers.reference import TINY
+from cvxnn.solver_choice import SOLVERS, likely, named
+from cvxnn.solvers import WorkingSet
 from cvxnn.streamed import LARGE, dense_bytes, stays
 
 LOSSES: dict[str, SampleLoss] = {
@@ -61,28 +54,7 @@ LOSSES: dict[str, SampleLoss] = {
         CrossEntropy(),
     )
 }
-SOLVERS: dict[str, Solver] = {
-    solver.name: solver
-    for solver in (FISTA(), Factored(), Newton(), Direct(), ADMM(), WorkingSet(), Reference())
-}
 GATES = ("auto", "grow", "sample", "enumerate")
-_ROUGH = 5e-3
-"""Relative gap from which growth is light."""
-_LIGHT = Grow(tol=1e-2, sharp=2e-3, starts=64, exact=False)
-_HUGE = 5e9
-"""Entries of the dense lift from which products are too dear for conjugate gradients."""
-_FEW = 2
-"""Blocks up to which there is no working set to choose: symmetric matrices are one or two."""
-
-
-def named(what: str, value: Any, table: dict[str, Any], allowed: Iterable[str]) -> Any:
-    """Return `value` itself, or the entry of `table` that it names; ValueError for other names."""
-    if not isinstance(value, str):
-        return value
-    names = sorted(allowed)
-    if value not in names:
-        raise ValueError(f"{what} is {value!r}; expected one of {', '.join(map(repr, names))}")
-    return table[value]
 
 
 def architecture_of(value: str | Architecture) -> Architecture:
@@ -178,55 +150,6 @@ def open_problem_of(
     return problem.within(interior_dual(problem.program))
 
 
-def solver_for(program: Program, choice: str | Solver) -> tuple[Solver, str]:
-    """Return the solver that a user asked for and why it is this; "auto" goes by the program.
-
-    The linear system of the squared loss with a ridge penalty, where it is not too large; descent
-    on factors where blocks are symmetric matrices and the loss is smooth. Newton's method, on a
-    working set of gates unless the penalty is smooth, where the loss is smooth and there are no
-    cones. Else the interior point reference while the program is tiny; beyond, column generation
-    over the gates with cones, alternating directions without. Where a single product takes
-    seconds, a Newton step of hundreds would hide the run for minutes: there accelerated gradients
-    go on, and where there are no more than two blocks to choose from.
-    """
-    if choice != "auto":
-        solver: Solver = named("solver", choice, SOLVERS, ["auto", *SOLVERS])
-        return solver, "asked for"
-    n, (p, d, _) = program.lift.out_shape[0], program.lift.in_shape[:3]
-    if side(n, d, p) <= MOST and Direct().why_not(program) is None:
-        return Direct(), "the squared loss with a ridge penalty: one linear system"
-    if Factored().why_not(program) is None:
-        return Factored(), "a smooth loss on symmetric matrices: descent on few factors"
-    size = n * math.prod(program.lift.in_shape)
-    few = program.lift.in_shape[0] <= _FEW
-    if program.constraint is None and math.isfinite(program.loss.smoothness) and not few:
-        return _for_smooth(size, program.penalty)
-    if size <= TINY and Reference().why_not(program) is None:
-        return Reference(), "a tiny program: an interior point method"
-    if few and FISTA().why_not(program) is None:
-        return FISTA(), "a smooth loss and no blocks to choose from: accelerated gradients"
-    if program.constraint is None:
-        return ADMM(), "a loss with kinks: alternating directions"
-    return WorkingSet(), "cones: column generation over the gates"
-
-
-def _for_smooth(size: int, penalty: Penalty) -> tuple[Solver, str]:
-    """Return the solver of smooth losses without cones, by the entries of the dense lift."""
-    if size > _HUGE:
-        return FISTA(), "a smooth loss without cones, large products: accelerated gradients"
-    if math.isfinite(penalty.smoothness):
-        return Newton(), "a smooth loss and a smooth penalty: Newton's method"
-    return WorkingSet(), "a smooth loss without cones: Newton's method on a working set"
-
-
-def posed(problem: Problem, solver: Solver, reason: str) -> tuple[Any, Solver, str]:
-    """Return the arguments; a direct solver's problem in its samples where columns are more."""
-    n, (p, d, _) = problem.program.lift.out_shape[0], problem.program.lift.in_shape
-    if isinstance(solver, Direct) and solver.why_not(problem.program) is None and n <= p * d:
-        return represented(problem), solver, reason
-    return problem, solver, reason
-
-
 def chosen(
     architecture: Architecture, gates: str | Array, solver: str | Solver, loss: SampleLoss
 ) -> str | Array:
@@ -245,41 +168,6 @@ def chosen(
 def grows(architecture: Architecture, gates: str | Array) -> TypeGuard[Growing]:
     """Tell whether training is over all networks, not over given gates."""
     return isinstance(gates, str) and gates == "grow" and growing(architecture)
-
-
-def grower(choice: str | Solver, seed: int, tol: float) -> Solver:
-    """Return the solver of open problems; ValueError for a name that is another's.
-
-    A relative gap `tol` of a per cent asks for less than growth is made for: wider kinks will do,
-    and no wide search for the neuron that is missing.
-    """
-    if isinstance(choice, str) and choice not in ("auto", "grow"):
-        raise ValueError(
-            f"solver is {choice!r} and gates is 'grow', which has a solver of its own; pass "
-            "solver='auto', or gates='sample' or 'enumerate'"
-        )
-    if not isinstance(choice, str):
-        return choice
-    return Grow(seed=seed) if tol < _ROUGH else replace(_LIGHT, tol=tol, seed=seed)
-
-
-def open_solver(
-    problem: OpenProblem, choice: str | Solver, seed: int, tol: float
-) -> tuple[Solver, str]:
-    """Return the solver of an open problem, and why it is this one.
-
-    "auto" is the closed form where the data have one; else as `grower`.
-    """
-    if choice == "auto" and ClosedForm().why_not(working := problem.working()) is None:
-        return ClosedForm(), ClosedForm().reason(working)
-    return grower(choice, seed, tol), "neurons are added where they help"
-
-
-def roughly(solver: Solver, *, kept: bool) -> Solver:
-    """Return the solver as the validation of alpha uses it, whose networks are `kept` or not."""
-    if not isinstance(solver, Grow):
-        return solver
-    return replace(_LIGHT, seed=solver.seed) if kept else Sketch(seed=solver.seed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -332,6 +220,9 @@ def train(
     solution = replace(solution, reason=reason)
     if solution.status is Status.BEST_FOUND and certificate.proves(tol):
         solution = replace(solution, status=Status.OPTIMAL)
+    relaxed = certificate.exactness is Exactness.RELAXATION
+    if solution.status is Status.OPTIMAL and relaxed and not certificate.proves(tol):
+        solution = replace(solution, status=Status.BEST_FOUND)  # the relaxation was solved
     estimate = problem.estimate(solution.iterate) if solver.heuristic else None
     return Trained(network, certificate, solution, dual, proof, estimate)
 
@@ -389,12 +280,8 @@ def require_memory(
     p = 1 if none else p
     sizes = architecture.sizes(n, d, p, outputs)
     penalty = architecture.penalty(1.0, outputs)
-    kinked = not math.isfinite(loss.smoothness)
-    smooth = ADMM() if kinked else _for_smooth(n * d * p * outputs, penalty)[0]
-    linear = isinstance(loss, Squared) and isinstance(penalty, Ridge)
-    smooth = Direct() if linear and side(n, d, p) <= MOST else smooth
-    smooth = Factored() if none and not kinked else smooth
-    auto = WorkingSet() if sizes.rows else smooth
+    free = likely(loss, penalty, n=n, d=d, p=p, outputs=outputs)
+    auto = WorkingSet() if sizes.rows else free
     chosen = auto if solver == "auto" else named("solver", solver, SOLVERS, ["auto", *SOLVERS])
     words = {"n": n, "d": d, "p": p, "itemsize": X.dtype.itemsize}
     streams = not whole and dense_bytes(X) >= LARGE

@@ -69,7 +69,7 @@ def lifted(architecture: Architecture, network: Network, directions: Floats) -> 
     arrays = {}
     for name, array in network.parameters().items():
         for place, axis in enumerate(architecture.axes[name]):
-            if axis in ("features", "width"):
+            if axis in ("features", "width", "reach"):
                 array = _outward(to_numpy(array), place, directions)
         arrays[name] = array
     return architecture.network(arrays)
@@ -83,14 +83,17 @@ def _outward(array: Floats, place: int, directions: Floats) -> Floats:
 
 
 def inward(generators: Array, directions: Floats) -> Floats:
-    """Return generators (p, d) or (p, d + 1) of gates on X as those on X V, the bias kept."""
+    """Return generators (p, ..., d + k) of gates on X as those on X V.
+
+    The last k entries, a bias and weights between hidden layers, are kept.
+    """
     given, d = to_numpy(generators), len(directions)
-    return np.concatenate([given[:, :d] @ directions, given[:, d:]], axis=1)
+    return np.concatenate([given[..., :d] @ directions, given[..., d:]], axis=-1)
 
 
 def outward(generators: Array, directions: Floats) -> Floats:
-    """Return generators (p, k) or (p, k + 1) of gates on X V as those on X, the bias kept."""
-    return _outward(to_numpy(generators), 1, directions)
+    """Return generators (p, ..., k + l) of gates on X V as those on X; the last l are kept."""
+    return _outward(to_numpy(generators), -1, directions)
 
 
 def orthonormal(directions: Floats) -> bool:

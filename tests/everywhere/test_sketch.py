@@ -13,7 +13,7 @@ from cvxnn.everywhere.sketch import Sketch
 from cvxnn.functions import CrossEntropy, Logistic, SampleLoss, Squared, mean_loss
 from cvxnn.program import Iterate
 from cvxnn.solve import solve_part
-from cvxnn.training import grower, roughly
+from cvxnn.solver_choice import grower, roughly
 
 
 def training(loss: SampleLoss, share: float, seed: int = 0) -> Training:

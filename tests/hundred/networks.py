@@ -66,11 +66,14 @@ class System(NamedTuple):
     """Of a descent's inner parameters, neurons first."""
     names: dict[str, str]
     """What a network calls them."""
-    decay: tuple[str, ...]
-    """Half the squares of these are the decay; of none: the sum of |outward weights|."""
+    decay: tuple[str, ...] | Callable[[Data, Parameters], Any]
+    """Half the squares of these are the decay; of none: the sum of |outward weights|. Or a function
+    of the data and the parameters, (runs,)."""
     gates: str = "enumerate"
     outputs: int = 2
     """Most of them."""
+    samples: int = 7
+    """One more than there are before copies."""
     rounding: float = 0.0
     """Products below it are zero in the network in hand."""
 
@@ -78,7 +81,9 @@ class System(NamedTuple):
 def drawn(system: System, number: int) -> Data:
     """The problem of a number: ties, copies, both losses, with and without an intercept."""
     rng = np.random.default_rng([5, number])
-    n, d, c = (int(rng.integers(*ends)) for ends in ((3, 7), (1, 3), (1, system.outputs + 1)))
+    n, d, c = (
+        int(rng.integers(*ends)) for ends in ((3, system.samples), (1, 3), (1, system.outputs + 1))
+    )
     X, Y = rng.standard_normal((n, d)), rng.standard_normal((n, c))
     if number % 2:
         X = np.round(1.5 * X)
@@ -121,7 +126,9 @@ def objective(system: System, data: Data, parameters: Parameters) -> Any:
     fit = system.hidden(data, parameters) @ parameters["a"]
     fit = fit + parameters["b"] if "b" in parameters else fit
     fit = fit + times(data.X, parameters["k"]) if "k" in parameters else fit
-    if system.decay:
+    if callable(system.decay):
+        decay = system.decay(data, parameters)
+    elif system.decay:
         decay = sum(sums(parameters[name] ** 2) for name in system.decay) / 2
     else:
         decay = sums(abs(parameters["a"]))
@@ -179,7 +186,8 @@ def descended(system: System, data: Data, generators: Floats, seed: int) -> Floa
     shapes, fixed = system.shapes(data), {}
     if system.gates == "sample":  # every gate twice
         fixed = {"rules": np.concatenate([generators, generators])[None]}
-        shapes = {"w": (2 * len(generators), generators.shape[1])}
+        count = 2 * len(generators)
+        shapes = {name: (count, *shape[1:]) for name, shape in shapes.items()}
     shapes = shapes | {"a": (next(iter(shapes.values()))[0], c)}
     shapes = shapes | ({"b": (1, c)} if data.intercept else {})
     shapes = shapes | ({"k": (c, d)} if data.skip else {})

@@ -8,12 +8,15 @@ from functools import cache, partial
 
 import pytest
 from tests.every import numbers
-from tests.hundred import derived, networks, others
+from tests.hundred import deep, derived, networks, others
 from tests.hundred.proof import Proof, descents, faults
 
 PROBLEMS = 100
 SYSTEMS = (
-    {name: partial(networks.solved, system) for name, system in networks.SYSTEMS.items()}
+    {
+        name: partial(networks.solved, system)
+        for name, system in (networks.SYSTEMS | deep.SYSTEMS).items()
+    }
     | others.SYSTEMS
     | derived.SYSTEMS
 )

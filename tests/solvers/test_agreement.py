@@ -12,8 +12,8 @@ from tests.solvers.test_reference import cvxpy_optimum
 
 from cvxnn.architectures import GatedReLU, ReLU
 from cvxnn.solve import Solver, Status, solve
+from cvxnn.solver_choice import solver_for
 from cvxnn.solvers import ADMM, FISTA, WorkingSet
-from cvxnn.training import solver_for
 
 pytestmark = pytest.mark.filterwarnings("ignore:Solution may be inaccurate")
 

@@ -31,9 +31,10 @@ from cvxnn.functions import GroupNorm, Logistic, Squared
 from cvxnn.maps import Coefficients, Gated, GatedStream, Kept, gram
 from cvxnn.path import alpha_max
 from cvxnn.solve import Status, solve
+from cvxnn.solver_choice import posed, solver_for
 from cvxnn.solvers import FISTA, Direct, Newton, WorkingSet
 from cvxnn.streamed import Streamed
-from cvxnn.training import posed, solver_for, train
+from cvxnn.training import train
 
 SEEDS = st.integers(0, 2**16)
 laws = settings(max_examples=15 if share(2) == 2 else 100, deadline=None)

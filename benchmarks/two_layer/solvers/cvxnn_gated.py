@@ -4,7 +4,7 @@ from benchopt import BaseSolver
 
 from cvxnn.certificate import certify
 from cvxnn.solve import solve
-from cvxnn.training import solver_for
+from cvxnn.solver_choice import solver_for
 
 
 class Solver(BaseSolver):

@@ -6,7 +6,8 @@ from cvxnn.architectures import ReLU
 from cvxnn.certificate import Scope
 from cvxnn.functions import Squared
 from cvxnn.solve import solve
-from cvxnn.training import problem_of, solver_for
+from cvxnn.solver_choice import solver_for
+from cvxnn.training import problem_of
 
 
 class Solver(BaseSolver):

@@ -13,6 +13,9 @@ from cvxnn.architectures.base import (
 )
 from cvxnn.architectures.batchnorm import BatchNorm, BatchNormNetwork
 from cvxnn.architectures.batchnorm_after import BatchNormAfter, BatchNormAfterNetwork
+from cvxnn.architectures.deep import DeepNetwork, DeepReLU
+from cvxnn.architectures.deep_gated import DeepGatedNetwork, DeepGatedReLU
+from cvxnn.architectures.deep_linear import DeepLinear, DeepLinearNetwork
 from cvxnn.architectures.free import Free, free_columns
 from cvxnn.architectures.gated import GatedNetwork, GatedReLU
 from cvxnn.architectures.gated_ridge import ExpertNetwork, GatedRidge
@@ -33,6 +36,9 @@ BY_NAME: dict[str, Architecture] = {
         Threshold(sign=True),
         Polynomial(),
         Polynomial(square=1.0, linear=0.0, constant=0.0),
+        DeepReLU(),
+        DeepGatedReLU(),
+        DeepLinear(),
     )
 }
 """The architectures that users may call by name, with default options."""
@@ -44,6 +50,12 @@ __all__ = [
     "BatchNormAfter",
     "BatchNormAfterNetwork",
     "BatchNormNetwork",
+    "DeepGatedNetwork",
+    "DeepGatedReLU",
+    "DeepLinear",
+    "DeepLinearNetwork",
+    "DeepNetwork",
+    "DeepReLU",
     "ExpertNetwork",
     "Free",
     "GatedNetwork",

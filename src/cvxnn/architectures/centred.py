@@ -26,6 +26,10 @@ class Free:
     of a neuron can be moved until another pattern holds it.
     """
 
+    def shape(self, width: int) -> tuple[int, ...]:
+        """Return the shape of a generator for features of `width` columns."""
+        return (width,)
+
     def given(self, features: Array, generators: Array) -> Gates:
         """Return the gates of these generators, all kept, in order."""
         return HalfSpaces().given(features, generators)

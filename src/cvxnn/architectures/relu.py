@@ -152,7 +152,7 @@ class ReLU:
         signs = np.repeat([1.0, -1.0], len(gates))
         lengths = np.linalg.norm(host, axis=1)
         block, output = np.nonzero(lengths > 1e-12 * lengths.max(initial=0.0))
-        weights, outputs = _merge(
+        weights, outputs = merged(
             host[block, :, output], signs[block, None] * np.eye(host.shape[2])[output]
         )
         weights_in, roots = split(weights)
@@ -215,7 +215,7 @@ class ReLU:
         return Sizes(lift=3 * n * p, blocks=2 * p * d * outputs, rows=2 * p * n * outputs)
 
 
-def _merge(weights: Array, outputs: Array) -> tuple[Array, Array]:
+def merged(weights: Array, outputs: Array) -> tuple[Array, Array]:
     """Add up neurons of equal direction and output; a neuron on a common face comes in pieces."""
     lengths = np.linalg.norm(weights, axis=1, keepdims=True)
     directions = weights / np.where(lengths > 0, lengths, 1.0)

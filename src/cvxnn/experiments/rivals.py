@@ -18,7 +18,8 @@ from cvxnn.functions import Squared
 from cvxnn.gates import gaussian
 from cvxnn.path import alpha_max
 from cvxnn.solve import Progress, solve
-from cvxnn.training import null_start, open_problem_of, problem_of, solver_for
+from cvxnn.solver_choice import solver_for
+from cvxnn.training import null_start, open_problem_of, problem_of
 
 Singles = NDArray[np.float32]
 T = TypeVar("T")

@@ -20,8 +20,9 @@ from cvxnn.files.sealed import Arrays
 from cvxnn.forecaster import ConvexForecaster
 from cvxnn.quantised import QuantisedFit
 from cvxnn.robust import RobustClassifier
+from cvxnn.solver_choice import SOLVERS
 from cvxnn.spline import ConvexSpline
-from cvxnn.training import LOSSES, SOLVERS
+from cvxnn.training import LOSSES
 
 Json = dict[str, Any]
 
@@ -209,6 +210,8 @@ def _plain(name: str, value: Any) -> Any:
     value = value.item() if isinstance(value, np.generic) else value
     if value is None or isinstance(value, str | int | float):
         return value
+    if isinstance(value, tuple):
+        return [_plain(name, x) for x in value]
     raise UnsupportedError(f"a model file cannot hold {name}={value!r}; pass a number or a word")
 
 

@@ -34,7 +34,6 @@ _TREES = {
 """The axes of the arrays of a search tree."""
 
 _SHAPES: Shapes = {
-    "generators": ("gates", "width"),
     "dual": ("samples", "outputs"),
     "alpha_path": ("strengths", "three"),
     "losses": ("strengths", "folds"),
@@ -199,7 +198,10 @@ def _estimator(kind: Any, step: Json, own: Arrays) -> Any:
         sizes["outputs"] = 1
     held = {name: x for name, x in own.items() if name != "classes"}
     network = {f"network.{name}": axes for name, axes in architecture.axes.items()}
-    _require_shapes(held, _SHAPES | network, sizes)
+    generator = architecture.source.shape(sizes["width"])
+    sizes |= {f"generator{place}": length for place, length in enumerate(generator)}
+    axes = {"generators": ("gates", *(f"generator{place}" for place in range(len(generator))))}
+    _require_shapes(held, _SHAPES | axes | network, sizes)
     model = kind(**_params(kind, step["params"], own["generators"]))
     model._loss(sizes["outputs"])
     model.encoder_ = encoder
@@ -237,7 +239,7 @@ def _restore(model: Any, step: Json, own: Arrays, architecture: Any) -> None:
     model.estimated_gap_ = None if estimate is None else number(step, "estimated_gap")
     exact, claim = architecture.exactness, model.certificate_
     whole = claim.scope is Scope.ALL_NETWORKS
-    if claim.exactness is not exact or (whole and exact is not Exactness.EXACT):
+    if claim.exactness is not exact or (whole and exact is Exactness.GATED):
         raise ValueError(f"its certificate is not one of {architecture.name} networks")
     width, outputs = model.generators_.shape[1], model.dual_.shape[1]
     model.proof_ = _proof(step["trees"], own, model)
@@ -329,6 +331,8 @@ def _object(name: str, value: Any) -> Any:
 
 
 def _plain(name: str, value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_plain(name, x) for x in value)
     if value is None or isinstance(value, str | int | float):
         return value
     raise TypeError(f"{name} is {value!r}; expected a number, a word or nothing")

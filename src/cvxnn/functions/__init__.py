@@ -14,6 +14,7 @@ from cvxnn.functions.losses import (
     SquaredHinge,
 )
 from cvxnn.functions.mean import Mean, mean_loss
+from cvxnn.functions.parts import Parts
 from cvxnn.functions.penalties import (
     L1,
     ColumnNorm,
@@ -43,6 +44,7 @@ __all__ = [
     "Mean",
     "Nonnegative",
     "Nuclear",
+    "Parts",
     "Penalty",
     "Quantile",
     "Ridge",

@@ -6,6 +6,7 @@ from cvxnn.gates.faces import Faces, reached, reached_masks
 from cvxnn.gates.margin import widest
 from cvxnn.gates.sample import gaussian
 from cvxnn.gates.source import HalfSpaces, NoGates, Source
+from cvxnn.gates.subnetworks import SubNetworks
 from cvxnn.gates.trained import from_generators, from_weights
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "HalfSpaces",
     "NoGates",
     "Source",
+    "SubNetworks",
     "cover_count",
     "distinct",
     "enumerate_patterns",

@@ -20,7 +20,8 @@ BLOCK_BYTES = 32 * 2**20
 class Gates:
     """Half-space gates g_1..g_p and their masks 1[x_i . g_j >= 0] on n samples.
 
-    `generators` is (p, d) float64 and `masks` is (p, n) bool; ValueError when they disagree.
+    `generators` is (p, d) float64 and `masks` is (p, n) bool; ValueError when they disagree. Gates
+    that take more than a vector or a bit have further axes: (p, ..., d) and (p, n, k).
 
     >>> gates = Gates(np.eye(2), np.array([[True, False], [False, True]]))
     >>> len(gates), len(gates.take([1]))
@@ -32,7 +33,7 @@ class Gates:
 
     def __post_init__(self) -> None:
         shapes = self.generators.shape, self.masks.shape
-        if any(len(shape) != 2 for shape in shapes) or shapes[0][0] != shapes[1][0]:
+        if any(len(shape) < 2 for shape in shapes) or shapes[0][0] != shapes[1][0]:
             raise ValueError(
                 f"generators are {shapes[0]} and masks {shapes[1]}; expected (p, d) and (p, n), "
                 "one row per gate in both"
@@ -96,7 +97,8 @@ def masks_of(generators: Floats, features: Array, *, block_bytes: int = BLOCK_BY
 
 def pattern_keys(masks: Masks) -> NDArray[Any]:
     """Return one opaque key per mask, (p, n) to (p,): equal for equal masks, in their order."""
-    packed = np.ascontiguousarray(np.packbits(masks, axis=1))
+    flat = masks.reshape(len(masks), int(np.prod(masks.shape[1:])))
+    packed = np.ascontiguousarray(np.packbits(flat, axis=1))
     return packed.view(np.dtype((np.void, packed.shape[1]))).ravel()
 
 
@@ -119,4 +121,5 @@ def distinct(gates: Gates) -> Gates:
         return gates
     _, first = np.unique(pattern_keys(gates.masks), return_index=True)
     kept = np.sort(first)
-    return gates.take(kept[gates.masks[kept].any(axis=1)])
+    some = tuple(range(1, gates.masks.ndim))
+    return gates.take(kept[gates.masks[kept].any(axis=some)])

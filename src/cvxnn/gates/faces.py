@@ -63,6 +63,10 @@ class Faces:
 
     both: bool = False
 
+    def shape(self, width: int) -> tuple[int, ...]:
+        """Return the shape of a generator for features of `width` columns."""
+        return (width,)
+
     def given(self, features: Array, generators: Array) -> Gates:
         """Return one gate per row of `generators` (p, d), all kept, in order."""
         plain = from_generators(features, generators)

@@ -15,6 +15,9 @@ from cvxnn.gates.trained import from_generators
 class Source(Protocol):
     """The gates of a kind of neuron; features are (n, d), and d counts the bias."""
 
+    def shape(self, width: int) -> tuple[int, ...]:
+        """Return the shape of a generator for features of `width` columns."""
+
     def given(self, features: Array, generators: Array) -> Gates:
         """Return one gate per row of `generators` (p, d), all kept, in order."""
 
@@ -38,6 +41,10 @@ class HalfSpaces:
     >>> len(HalfSpaces().every(np.array([[1.0], [-1.0]])))
     2
     """
+
+    def shape(self, width: int) -> tuple[int, ...]:
+        """Return the shape of a generator for features of `width` columns."""
+        return (width,)
 
     def given(self, features: Array, generators: Array) -> Gates:
         """Return the gates of these generators."""
@@ -68,6 +75,10 @@ class NoGates:
     >>> len(NoGates().every(np.array([[1.0], [-1.0]])))
     0
     """
+
+    def shape(self, width: int) -> tuple[int, ...]:
+        """Return the shape of a generator for features of `width` columns."""
+        return (width,)
 
     def given(self, features: Array, generators: Array) -> Gates:
         """Return no gates."""

@@ -18,6 +18,7 @@ from cvxnn.functions import (
     Interpolation,
     Logistic,
     Nuclear,
+    Parts,
     Quantile,
     Ridge,
     SphereMoments,
@@ -212,6 +213,13 @@ def absolute(penalty: L1, shape: tuple[int, ...]) -> Piece:
     return linear(on, own, np.zeros(2 * size), np.full(size, penalty.alpha), np.zeros(size))
 
 
+def parts(penalty: Parts, shape: tuple[int, ...]) -> Piece:
+    """Return the piece of the inner norm: parts are blocks of their own, one after the other."""
+    p, d, c = shape
+    inner: Any = penalty.norm
+    return PENALTIES[type(inner)](inner, (p * penalty.count, d // penalty.count, c))
+
+
 def ridge(penalty: Ridge, shape: tuple[int, ...]) -> Piece:
     """Return alpha / 2 times the sum of squares."""
     return smooth(np.full(int(np.prod(shape)), penalty.alpha))
@@ -246,6 +254,7 @@ PENALTIES: dict[type, Callable[[Any, tuple[int, ...]], Piece]] = {
     ColumnNorm: column_norm,
     Nuclear: nuclear,
     L1: absolute,
+    Parts: parts,
     Ridge: ridge,
     Unpenalised: nothing,
     EigenNorm: eigen_norm,

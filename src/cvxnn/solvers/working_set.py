@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from cvxnn.arrays import Array, device, double, like, namespace, to_numpy
 from cvxnn.certificate import in_domain
 from cvxnn.program import Constraint, Iterate, Program
-from cvxnn.projection import gauges, project_onto_cone
+from cvxnn.projection import cone_polar, gauges
 from cvxnn.solve import Solver, Status, solve_part
 from cvxnn.solvers.admm import ADMM
 from cvxnn.solvers.cone_norm import cones_in_penalty
@@ -140,9 +140,7 @@ class WorkingSet:
         for block in order[: 5 * room]:
             if score[block] <= 1.0 or len(slivers) == room:
                 break
-            rows = program.constraint.map.rows(int(block))
-            exact = project_onto_cone(rows, g[int(block), :, :])
-            if float(program.penalty.polar(exact[None, :, :])[0]) > 1.0:
+            if cone_polar(program, int(block), g[int(block), :, :]) > 1.0:
                 slivers.append(block)
         return np.array(slivers, dtype=np.int64), len(slivers) > 0
 

@@ -1,0 +1,331 @@
+"""Deep parallel ReLU networks: patterns of every unit of a sub-network become one cone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvxnn.architectures.base import Sizes, with_bias
+from cvxnn.architectures.paths import (
+    SHAPES,
+    averaged,
+    checked,
+    counts,
+    fan_of,
+    layered,
+    layers_above,
+    lengths,
+    products,
+    shared,
+    sizes_of,
+)
+from cvxnn.architectures.relu import merged
+from cvxnn.arrays import Array, like, namespace, to_numpy
+from cvxnn.certificate import Exactness, Scope
+from cvxnn.functions import ColumnNorm, GroupNorm, Nonnegative, Parts, Penalty
+from cvxnn.gates import Gates, SubNetworks
+from cvxnn.gates.base import Floats
+from cvxnn.gates.subnetworks import activations_of, along_edges, edges_of, packed
+from cvxnn.maps import Stacked, StackedRows
+from cvxnn.program import Constraint
+
+_CLOSE = 1e-9
+"""How far behind a face, relative to its row, a sub-network may be to count as in its cone."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class DeepNetwork:
+    """f(x) = sum_j F_j(x) a_j + x'S + s: parallel sub-networks F_j of ReLU units.
+
+    A sub-network is a tree: a unit of the first hidden layer is max(0, x'u), one of a later layer
+    the positive part of a weighted sum of units of its own, and the last hidden layer is one unit.
+
+    >>> import numpy as np
+    >>> net = DeepNetwork(
+    ...     weights_in=np.array([[[1.0], [-1.0]]]),
+    ...     weights_hidden=np.array([[1.0, -2.0]]),
+    ...     weights_out=np.array([[3.0]]),
+    ...     intercept=np.zeros(1),
+    ...     skip=np.zeros((1, 1)),
+    ...     fan_in=np.array([2.0]),
+    ...     layered=np.zeros(1),
+    ... )
+    >>> net(np.array([[1.0], [-1.0]])).tolist()
+    [[3.0], [0.0]]
+    """
+
+    weights_in: Array
+    """u, (m, paths, d), or (m, paths, d + 1) with the hidden bias last."""
+    weights_hidden: Array
+    """(m, e): what units of the first hidden layer are multiplied by, then of the second, ..."""
+    weights_out: Array
+    """a, (m, c)."""
+    intercept: Array
+    """s, (c,)."""
+    skip: Array
+    """S, (d, c)."""
+    fan_in: Array
+    """(layers,): how many units one of the second hidden layer sums, one of the third, ..."""
+    layered: Array
+    """(1,): 1 where weight decay counts layers, 0 where it counts paths."""
+
+    architecture = "deep"
+
+    @property
+    def rules(self) -> Array:
+        """The generators of the sub-networks' patterns, (m, paths, width + layers)."""
+        edges = edges_of(to_numpy(self.weights_hidden), fan_of(self))
+        return packed(to_numpy(self.weights_in), edges)
+
+    @property
+    def lengths(self) -> Array:
+        """What weight decay counts of each sub-network before its output, (m,).
+
+        The root of the sum over paths of the squared products of weights, or the product of the
+        layers' Frobenius norms.
+        """
+        return lengths(self)
+
+    @property
+    def n_neurons(self) -> int:
+        """Number of sub-networks, m."""
+        return int(self.weights_in.shape[0])
+
+    def hidden(self, X: Array) -> Array:
+        """Return the activations of the last hidden layer, (n, d) to (n, m)."""
+        xp, (m, paths, width) = namespace(X), self.weights_in.shape
+        features = with_bias(X, width > self.skip.shape[0])
+        inner = xp.reshape(like(self.weights_in, X), (m * paths, width))
+        first = xp.reshape(features @ inner.T, (X.shape[0], m, paths))
+        edges = edges_of(like(self.weights_hidden, X), fan_of(self))
+        last = activations_of(first, edges, fan_of(self))[-1][:, :, 0]
+        return xp.maximum(last, xp.zeros_like(last))
+
+    def __call__(self, X: Array) -> Array:
+        """Return the outputs, (n, d) to (n, c)."""
+        linear = X @ like(self.skip, X) + like(self.intercept, X)
+        return self.hidden(X) @ like(self.weights_out, X) + linear
+
+    def weight_decay(self) -> float:
+        """Return the sum over sub-networks of lengths times |a_j|."""
+        return float((self.lengths * np.linalg.norm(to_numpy(self.weights_out), axis=1)).sum())
+
+    def parameters(self) -> dict[str, Array]:
+        """Return every array by name."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class DeepReLU:
+    """Deep parallel ReLU networks on given patterns [ErgenPilanci2021; WangErgenPilanci2023].
+
+    A sub-network is unrolled along its paths: with c_p the product of a path's weights and D_p
+    that of the patterns of its units, it computes sum_p D_p X c_p, and is a ReLU network where
+    s (2 D - I) times the input of every unit is nonnegative, s the sign of the weights above it:
+
+    minimise L(sum_i (sum_p D_ip X (c_ip - c'_ip))) + alpha * sum_i (R(c_i) + R(c'_i))
+    subject to the cones of every unit
+
+    `decay` says which weight decay that is. With "path" it is the path regularisation
+    sum_j sqrt(sum_p prod of squared weights) |a_j| [ErgenPilanci2023], and R is the Frobenius norm:
+    exact at any depth. With "layers" it is the product of the Frobenius norms of a sub-network's
+    layers, which is the sum of their L-th powers over L, and R is the sum of the columns' norms:
+    exact for three layers, or where only units of the second hidden layer sum several, and a
+    relaxation else. "printed" is the program found on slides, with the Frobenius norm for the
+    weight decay of "layers": a relaxation. Squares of all layers of three or more have no convex
+    form.
+
+    Exact is meant for networks whose units share no inputs; sharing allows no smaller path norm.
+    With several outputs each sub-network serves one. gates="enumerate" lists every pattern, for a
+    few samples in few dimensions.
+
+    Raises ValueError for an unknown `decay` and a `fan_in` that is no tuple of positive integers.
+
+    >>> DeepReLU().exactness.name, DeepReLU(decay="printed").exactness.name
+    ('EXACT', 'RELAXATION')
+    """
+
+    bias: bool = True
+    """Append a column of ones to the data, penalised as part of each first unit."""
+    fan_in: tuple[int, ...] = (2,)
+    """How many units one of the second hidden layer sums, one of the third, ...: three layers of
+    weights and two paths a sub-network by default."""
+    decay: str = "path"
+    """"path", "layers" or "printed"."""
+
+    name = "deep"
+    grows = False
+    streams = False
+    steady = False
+    axes = SHAPES
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fan_in", checked(self.fan_in))
+        if self.decay not in ("path", "layers", "printed"):
+            raise ValueError(f"decay is {self.decay!r}; expected 'path', 'layers' or 'printed'")
+
+    @property
+    def source(self) -> SubNetworks:
+        """Random sub-networks, and the patterns of all their units."""
+        return SubNetworks(self.fan_in)
+
+    @property
+    def exactness(self) -> Exactness:
+        """How the program stands to the network: a relaxation where its norm is too small."""
+        plain = all(fan == 1 for fan in self.fan_in[1:])
+        exact = self.decay == "path" or (self.decay == "layers" and plain)
+        return Exactness.EXACT if exact else Exactness.RELAXATION
+
+    def scope(self, *, every: bool, outputs: int) -> Scope:
+        """Return all networks for all patterns and one output."""
+        if outputs > 1:
+            return Scope.SEPARATE_OUTPUTS
+        return Scope.ALL_NETWORKS if every else Scope.GIVEN_GATES
+
+    def weighted(self, weights: Array) -> "DeepReLU":
+        """Return the architecture itself."""
+        return self
+
+    def features(self, X: Array) -> Array:
+        """Return the data, with a column of ones for the bias."""
+        return with_bias(X, self.bias)
+
+    def lift(self, features: Array, gates: Gates, outputs: int) -> Stacked:
+        """Return the sum of +-D_ip X c_ip over blocks (paths d, c), first those with plus."""
+        rows = path_rows(self.source.products(gates.masks), to_numpy(features))
+        return Stacked(like(np.concatenate([rows, -rows]), features), outputs)
+
+    def constraint(self, features: Array, gates: Gates, outputs: int) -> Constraint:
+        """Return the cones on which every unit has its pattern."""
+        rows = self._rows(gates, to_numpy(features))
+        sizes = np.linalg.norm(rows, axis=2, keepdims=True)
+        # a row's length means nothing to the cone, and much to steps in its multipliers
+        units = rows / np.where(sizes > 0, sizes, 1.0)
+        return Constraint(
+            StackedRows(like(np.concatenate([units, units]), features), outputs), Nonnegative()
+        )
+
+    def _rows(self, gates: Gates, x: Floats) -> Floats:
+        """Return s (2 D - I) times the input of every unit: (p, units n, paths d)."""
+        bits, signs = self.source.layers(gates.masks)
+        p, n, paths = bits[0].shape
+        open_below, rows = np.ones((p, n, paths)), []
+        for layer, bit in enumerate(bits):
+            above = np.ones((p, bit.shape[2]))
+            for weights in signs[layer:]:
+                above = above * np.repeat(weights, bit.shape[2] // weights.shape[1], axis=1)
+            side = above[:, None, :] * (2.0 * bit - 1.0)
+            for unit in range(bit.shape[2]):
+                mine = np.arange(paths) // (paths // bit.shape[2]) == unit
+                rows.append(path_rows(open_below * mine * side[:, :, unit, None], x))
+            open_below = open_below * np.repeat(bit, paths // bit.shape[2], axis=2)
+        return np.concatenate(rows, axis=1)
+
+    def penalty(self, alpha: float, outputs: int) -> Penalty:
+        """Return the Frobenius norm of every block and output, or that of its columns."""
+        norm = GroupNorm(alpha) if outputs == 1 else ColumnNorm(alpha)
+        return Parts(norm, counts(self.fan_in)[0]) if self.decay == "layers" else norm
+
+    def of(self, network: DeepNetwork) -> "DeepReLU":
+        """Return the architecture with the bias, the fan-in and the decay of the network."""
+        bias = network.weights_in.shape[2] > network.skip.shape[0]
+        decay = "layers" if layered(network) else "path"
+        return DeepReLU(bias=bias, fan_in=fan_of(network), decay=decay)
+
+    def recover(
+        self, gates: Gates, blocks: Array, intercept: Array, skip: Array, features: Array
+    ) -> DeepNetwork:
+        """Return one sub-network per nonzero block and output, its weights layer by layer."""
+        host, paths = to_numpy(blocks), counts(self.fan_in)[0]
+        sizes = np.linalg.norm(host, axis=1)
+        block, output = np.nonzero(sizes > 1e-12 * sizes.max(initial=0.0))
+        side = np.where(block < len(gates), 1.0, -1.0)[:, None]
+        outward = side * np.eye(host.shape[2])[output]
+        # of a weight that nothing comes through, the sign is of no meaning
+        alive = (sizes_of(host[block, :, output], paths) > 0).astype(float)
+        marks = [
+            sign[block % max(1, len(gates))] * some
+            for sign, some in zip(
+                self.source.layers(gates.masks)[1], layers_above(alive, self.fan_in), strict=True
+            )
+        ]
+        flat, keys = merged(host[block, :, output], np.concatenate([outward, *marks], axis=1))
+        columns = flat.reshape(len(flat), paths, features.shape[1])
+        found = shared(columns, self.fan_in, self.decay != "path")
+        signs = edges_of(keys[:, host.shape[2] :], self.fan_in)
+        edges = [sign * each for sign, each in zip(signs, found.edges, strict=True)]
+        made = {
+            "weights_in": found.inner * along_edges(signs)[:, :, None],
+            "weights_hidden": np.concatenate(edges, axis=1),
+            "weights_out": found.roots * keys[:, : host.shape[2]],
+            "fan_in": np.array(self.fan_in),
+            "layered": np.array([self.decay != "path"]),
+        }
+        return DeepNetwork(
+            **{name: like(array, blocks) for name, array in made.items()},
+            intercept=intercept,
+            skip=skip,
+        )
+
+    def unlift(self, network: DeepNetwork, gates: Gates, features: Array) -> Array:
+        """Return blocks in which every sub-network lies in the closed cone of one of the gates."""
+        outer, columns = to_numpy(network.weights_out), products(network)
+        edges = edges_of(to_numpy(network.weights_hidden), self.fan_in)
+        places = self._places(columns, edges, gates, to_numpy(features).astype(float))
+        flat = columns.reshape(len(columns), columns.shape[1] * columns.shape[2])
+        blocks = np.zeros((2 * len(gates), flat.shape[1], outer.shape[1]))
+        for column, a, gate in zip(flat, outer, places, strict=True):
+            blocks[gate] += np.outer(column, np.maximum(a, 0))
+            blocks[len(gates) + gate] += np.outer(column, np.maximum(-a, 0))
+        return like(blocks, features)
+
+    def _places(self, columns: Floats, edges: list[Floats], gates: Gates, x: Floats) -> list[int]:
+        """Return a gate with the signs of every sub-network and a closed cone that holds it."""
+        rows, (_, signs) = self._rows(gates, x), self.source.layers(gates.masks)
+        slack = _CLOSE * np.linalg.norm(rows, axis=2)
+        alive = layers_above(np.linalg.norm(columns, axis=2), self.fan_in)
+        places = []
+        for j, column in enumerate(columns):
+            holds = np.ones(len(gates), dtype=np.bool_)
+            for weights, sign, some in zip(edges, signs, alive, strict=True):
+                holds &= ((weights[j] * sign > 0) | (some[j] == 0)).all(axis=1)
+            size = float(np.linalg.norm(column))
+            holds &= (rows @ column.ravel() >= -slack * size).all(axis=1)
+            if not holds.any():
+                raise ValueError(
+                    f"the activation pattern of neuron {j} is not among the {len(gates)} gates "
+                    "given; take the gates from the network, or enumerate them"
+                )
+            places.append(int(holds.argmax()))
+        return places
+
+    def stated(self, network: DeepNetwork, X: Array) -> DeepNetwork:
+        """Return the network: it holds no statistics."""
+        return network
+
+    def network(self, parameters: dict[str, Array]) -> DeepNetwork:
+        """Return the network with these arrays."""
+        return DeepNetwork(**parameters)
+
+    def mean(self, networks: Sequence[DeepNetwork]) -> DeepNetwork:
+        """Return the network of all their sub-networks, each with its share."""
+        return DeepNetwork(**averaged(networks))
+
+    def sizes(self, n: int, d: int, p: int, outputs: int) -> Sizes:
+        """Return the numbers held: matrices of lift and cones, twice a gate, and their rows."""
+        paths, units, edges = counts(self.fan_in)
+        matrices, masks = 2 * p * n * (1 + 2 * units) * paths * d, p * n * (units + edges)
+        return Sizes(
+            lift=matrices + masks,
+            blocks=2 * p * paths * d * outputs,
+            rows=2 * p * n * units * outputs,
+        )
+
+
+def path_rows(shares: NDArray[Any], features: Floats) -> Floats:
+    """Return the matrices (p, n, paths d) of sums over paths of shares (p, n, paths) of X c."""
+    p, n, paths = shares.shape
+    each = shares[:, :, :, None] * features[None, :, None, :].astype(float)
+    return np.asarray(each.reshape(p, n, paths * features.shape[1]))

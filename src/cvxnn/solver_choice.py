@@ -1,0 +1,135 @@
+"""Which solver takes a program, and why: what "auto" stands for."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from cvxnn.architectures import Problem, represented
+from cvxnn.everywhere.closed import ClosedForm
+from cvxnn.everywhere.grow import Grow
+from cvxnn.everywhere.open import OpenProblem
+from cvxnn.everywhere.sketch import Sketch
+from cvxnn.functions import EigenNorm, Penalty, Ridge, SampleLoss, SphereMoments, Squared
+from cvxnn.program import Program
+from cvxnn.solve import Solver
+from cvxnn.solvers import ADMM, FISTA, Direct, Factored, Newton, Reference, WorkingSet
+from cvxnn.solvers.direct import MOST, side
+from cvxnn.solvers.reference import TINY
+
+SOLVERS: dict[str, Solver] = {
+    solver.name: solver
+    for solver in (FISTA(), Factored(), Newton(), Direct(), ADMM(), WorkingSet(), Reference())
+}
+_ROUGH = 5e-3
+"""Relative gap from which growth is light."""
+_LIGHT = Grow(tol=1e-2, sharp=2e-3, starts=64, exact=False)
+_HUGE = 5e9
+"""Entries of the dense lift from which products are too dear for conjugate gradients."""
+_FEW = 2
+"""Blocks up to which there is no working set to choose: symmetric matrices are one or two."""
+
+
+def named(what: str, value: Any, table: dict[str, Any], allowed: Iterable[str]) -> Any:
+    """Return `value` itself, or the entry of `table` that it names; ValueError for other names."""
+    if not isinstance(value, str):
+        return value
+    names = sorted(allowed)
+    if value not in names:
+        raise ValueError(f"{what} is {value!r}; expected one of {', '.join(map(repr, names))}")
+    return table[value]
+
+
+def solver_for(program: Program, choice: str | Solver) -> tuple[Solver, str]:
+    """Return the solver that a user asked for and why it is this; "auto" goes by the program.
+
+    The linear system of the squared loss with a ridge penalty, where it is not too large; descent
+    on factors where blocks are symmetric matrices and the loss is smooth. Newton's method, on a
+    working set of gates unless the penalty is smooth, where the loss is smooth and there are no
+    cones. Else the interior point reference while the program is tiny; beyond, column generation
+    over the gates with cones, alternating directions without. Where a single product takes
+    seconds, a Newton step of hundreds would hide the run for minutes: there accelerated gradients
+    go on, and where there are no more than two blocks to choose from.
+    """
+    if choice != "auto":
+        solver: Solver = named("solver", choice, SOLVERS, ["auto", *SOLVERS])
+        return solver, "asked for"
+    n, (p, d, _) = program.lift.out_shape[0], program.lift.in_shape[:3]
+    if side(n, d, p) <= MOST and Direct().why_not(program) is None:
+        return Direct(), "the squared loss with a ridge penalty: one linear system"
+    if Factored().why_not(program) is None:
+        return Factored(), "a smooth loss on symmetric matrices: descent on few factors"
+    size = n * math.prod(program.lift.in_shape)
+    few = program.lift.in_shape[0] <= _FEW
+    if program.constraint is None and math.isfinite(program.loss.smoothness) and not few:
+        return _for_smooth(size, program.penalty)
+    if size <= TINY and Reference().why_not(program) is None:
+        return Reference(), "a tiny program: an interior point method"
+    if few and FISTA().why_not(program) is None:
+        return FISTA(), "a smooth loss and no blocks to choose from: accelerated gradients"
+    if program.constraint is None:
+        return ADMM(), "a loss with kinks: alternating directions"
+    return WorkingSet(), "cones: column generation over the gates"
+
+
+def _for_smooth(size: int, penalty: Penalty) -> tuple[Solver, str]:
+    """Return the solver of smooth losses without cones, by the entries of the dense lift."""
+    if size > _HUGE:
+        return FISTA(), "a smooth loss without cones, large products: accelerated gradients"
+    if math.isfinite(penalty.smoothness):
+        return Newton(), "a smooth loss and a smooth penalty: Newton's method"
+    return WorkingSet(), "a smooth loss without cones: Newton's method on a working set"
+
+
+def posed(problem: Problem, solver: Solver, reason: str) -> tuple[Any, Solver, str]:
+    """Return the arguments; a direct solver's problem in its samples where columns are more."""
+    n, (p, d, _) = problem.program.lift.out_shape[0], problem.program.lift.in_shape
+    if isinstance(solver, Direct) and solver.why_not(problem.program) is None and n <= p * d:
+        return represented(problem), solver, reason
+    return problem, solver, reason
+
+
+def likely(loss: SampleLoss, penalty: Penalty, *, n: int, d: int, p: int, outputs: int) -> Solver:
+    """Return what "auto" takes for a program without cones, before there is one."""
+    if not math.isfinite(loss.smoothness):
+        return ADMM()
+    if isinstance(loss, Squared) and isinstance(penalty, Ridge) and side(n, d, p) <= MOST:
+        return Direct()
+    if isinstance(penalty, EigenNorm | SphereMoments):
+        return Factored()
+    return FISTA() if p <= _FEW else _for_smooth(n * d * p * outputs, penalty)[0]
+
+
+def grower(choice: str | Solver, seed: int, tol: float) -> Solver:
+    """Return the solver of open problems; ValueError for a name that is another's.
+
+    A relative gap `tol` of a per cent asks for less than growth is made for: wider kinks will do,
+    and no wide search for the neuron that is missing.
+    """
+    if isinstance(choice, str) and choice not in ("auto", "grow"):
+        raise ValueError(
+            f"solver is {choice!r} and gates is 'grow', which has a solver of its own; pass "
+            "solver='auto', or gates='sample' or 'enumerate'"
+        )
+    if not isinstance(choice, str):
+        return choice
+    return Grow(seed=seed) if tol < _ROUGH else replace(_LIGHT, tol=tol, seed=seed)
+
+
+def open_solver(
+    problem: OpenProblem, choice: str | Solver, seed: int, tol: float
+) -> tuple[Solver, str]:
+    """Return the solver of an open problem, and why it is this one.
+
+    "auto" is the closed form where the data have one; else as `grower`.
+    """
+    if choice == "auto" and ClosedForm().why_not(working := problem.working()) is None:
+        return ClosedForm(), ClosedForm().reason(working)
+    return grower(choice, seed, tol), "neurons are added where they help"
+
+
+def roughly(solver: Solver, *, kept: bool) -> Solver:
+    """Return the solver as the validation of alpha uses it, whose networks are `kept` or not."""
+    if not isinstance(solver, Grow):
+        return solver
+    return replace(_LIGHT, seed=solver.seed) if kept else Sketch(seed=solver.seed)
