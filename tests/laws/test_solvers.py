@@ -10,7 +10,7 @@ from tests.instances import WITH_GATES
 from tests.planted import is_usable, plant
 from tests.solvers.problems import LOSSES, MARGIN, REGRESSION, strength
 
-from cvxnn.architectures import Architecture, Problem, ReLU
+from cvxnn.architectures import Architecture, GatedRidge, Problem, ReLU
 from cvxnn.arrays import to_numpy
 from cvxnn.certificate import Scope
 from cvxnn.errors import UnsupportedError
@@ -90,7 +90,8 @@ def all_agree(
     assert reference.status is Status.OPTIMAL
     optimum = reference.certificate.upper
     takers = [solver for solver in solvers if solver.why_not(program) is None]
-    assert len(takers) >= min(len(solvers), 2)
+    alone = isinstance(architecture, GatedRidge) and loss.smoothness == math.inf
+    assert len(takers) >= min(len(solvers), 1 if alone else 2)  # no kinks, no empty blocks
     for solver in takers:
         solution = solve(program, solver, tol=1e-7, judge=problem.judge)
         assert solution.status is Status.OPTIMAL, (solver.name, solution.certificate)
