@@ -317,9 +317,8 @@ class DeepReLU:
         """Return the numbers held: matrices of lift and cones, twice a gate, and their rows."""
         paths, units, edges = counts(self.fan_in)
         matrices, masks = 2 * p * n * (1 + 2 * units) * paths * d, p * n * (units + edges)
-        # they are made from parts, and a working set holds copies of some
         return Sizes(
-            lift=3 * matrices + masks,
+            lift=matrices + masks,
             blocks=2 * p * paths * d * outputs,
             rows=2 * p * n * units * outputs,
         )
