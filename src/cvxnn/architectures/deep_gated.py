@@ -256,4 +256,5 @@ class DeepGatedReLU:
     def sizes(self, n: int, d: int, p: int, outputs: int) -> Sizes:
         """Return the numbers held: a matrix a gate, and blocks without cone rows."""
         paths = counts(self.fan_in)[0]
-        return Sizes(lift=p * n * paths * (d + 1), blocks=p * paths * d * outputs, rows=0)
+        # while all blocks are a working set its copies, in either precision, are there too
+        return Sizes(lift=p * n * paths * (3 * d + 1), blocks=p * paths * d * outputs, rows=0)
