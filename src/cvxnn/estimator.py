@@ -22,7 +22,7 @@ from cvxnn.encoding import ColumnEncoder, holds_text
 from cvxnn.errors import CertificateWarning
 from cvxnn.functions import SampleLoss
 from cvxnn.linalg import threads
-from cvxnn.path import alpha_max
+from cvxnn.path import alpha_max, null_start
 from cvxnn.reading import by_blocks, on_device, report_progress, validated
 from cvxnn.samples import Samples, distinct_samples, fingerprint, positive_weights
 from cvxnn.selection import Fold, Measure, Search, Table, content_folds, cross_validate, folds_of
@@ -140,7 +140,7 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             self._keep(choice.table)
         problem = choice.problem.at(self.alpha_)
         trained = self._trained(problem, choice, begin)
-        generators = problem.gates.generators if trained.proof is None else None
+        generators = None if trained.gates is None else trained.gates.generators
         if (directions := self.directions_) is not None:
             generators = None if generators is None else outward(generators, directions)
             data = X[samples.index], samples.weights
@@ -286,7 +286,7 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     def _warm(self, problem: Any) -> Any:
         if not (self.warm_start and hasattr(self, "solution_")):
             return None
-        null, last = training.null_start(problem), self.solution_.iterate
+        null, last = null_start(problem), self.solution_.iterate
         if not problem.admits(last.blocks):
             return None
         same = (last.free.shape, last.dual.shape) == (null.free.shape, null.dual.shape)

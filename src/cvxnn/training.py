@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,19 +13,20 @@ from cvxnn import memory
 from cvxnn.architectures import (
     BY_NAME,
     Architecture,
-    Growing,
     Network,
     Problem,
     assemble,
     free_columns,
     growing,
 )
-from cvxnn.arrays import Array, like, namespace, to_numpy
+from cvxnn.arrays import Array, to_numpy
 from cvxnn.certificate import Certificate, Scope
 from cvxnn.everywhere.closed import ClosedForm
 from cvxnn.everywhere.grow import Grow
+from cvxnn.everywhere.jumps import JumpProblem, jump_problem
 from cvxnn.everywhere.open import OpenProblem, open_problem
 from cvxnn.everywhere.sketch import Sketch
+from cvxnn.everywhere.widen import Widen
 from cvxnn.functions import (
     CrossEntropy,
     Hinge,
@@ -37,9 +38,9 @@ from cvxnn.functions import (
     SquaredHinge,
     mean_loss,
 )
-from cvxnn.gates import Gates
+from cvxnn.gates import Gates, searching
 from cvxnn.gates.base import pattern_keys
-from cvxnn.path import interior_dual, null_model
+from cvxnn.path import interior_dual, null_start
 from cvxnn.program import Iterate, Program
 from cvxnn.solve import Progress, Solution, Solver, Status, solve
 from cvxnn.solvers import ADMM, FISTA, Newton, Reference, WorkingSet
@@ -65,6 +66,7 @@ GATES = ("auto", "grow", "sample", "enumerate")
 _ROUGH = 5e-3
 """Relative gap from which growth is light."""
 _LIGHT = Grow(tol=1e-2, sharp=2e-3, starts=64, exact=False)
+_HASTY: dict[str, Any] = {"tol": 1e-2, "starts": 16, "patience": 4, "wide": 1}
 _HUGE = 5e9
 """Entries of the dense lift from which products are too dear for conjugate gradients."""
 _FEW = 2
@@ -158,7 +160,7 @@ def problem_of(
 
 
 def open_problem_of(
-    architecture: Growing,
+    architecture: Architecture,
     X: Array,
     target: Array,
     weights: NDArray[np.float64],
@@ -166,11 +168,15 @@ def open_problem_of(
     *,
     intercept: bool,
     skip: bool,
-) -> OpenProblem:
+) -> OpenProblem | JumpProblem:
     """Return the problem over all networks at alpha = 1; arguments as in `problem_of`."""
     free = free_columns(X, intercept=intercept, skip=skip)
     loss_of_all = mean_loss(loss, target, weights)
-    problem = open_problem(architecture.weighted(weights), X, loss_of_all, free)
+    problem: OpenProblem | JumpProblem
+    if growing(architecture):
+        problem = open_problem(architecture.weighted(weights), X, loss_of_all, free)
+    else:
+        problem = jump_problem(architecture.weighted(weights), X, loss_of_all, free)
     return problem.within(interior_dual(problem.program))
 
 
@@ -217,13 +223,18 @@ def chosen(
     if not (isinstance(gates, str) and gates == "auto"):
         return gates
     own = isinstance(solver, str) and solver == "auto"
-    can = own and growing(architecture) and math.isfinite(loss.smoothness)
+    can = own and _open(architecture) and math.isfinite(loss.smoothness)
     return "grow" if can else "sample"
 
 
-def grows(architecture: Architecture, gates: str | Array) -> TypeGuard[Growing]:
+def grows(architecture: Architecture, gates: str | Array) -> bool:
     """Tell whether training is over all networks, not over given gates."""
-    return isinstance(gates, str) and gates == "grow" and growing(architecture)
+    return isinstance(gates, str) and gates == "grow" and _open(architecture)
+
+
+def _open(architecture: Architecture) -> bool:
+    """Tell whether there is a problem over all networks: neurons grow, or gates are searched."""
+    return growing(architecture) or searching(architecture.source)
 
 
 def grower(choice: str | Solver, seed: int, tol: float) -> Solver:
@@ -243,12 +254,16 @@ def grower(choice: str | Solver, seed: int, tol: float) -> Solver:
 
 
 def open_solver(
-    problem: OpenProblem, choice: str | Solver, seed: int, tol: float
+    problem: OpenProblem | JumpProblem, choice: str | Solver, seed: int, tol: float
 ) -> tuple[Solver, str]:
     """Return the solver of an open problem, and why it is this one.
 
     "auto" is the closed form where the data have one; else as `grower`.
     """
+    if isinstance(problem, JumpProblem):
+        own = choice if isinstance(choice, Widen) else Widen(seed=seed, tol=tol)
+        grower(choice, seed, tol)  # refuses the names of others
+        return own, "patterns are added where they help"
     if choice == "auto" and ClosedForm().why_not(working := problem.working()) is None:
         return ClosedForm(), ClosedForm().reason(working)
     return grower(choice, seed, tol), "neurons are added where they help"
@@ -256,6 +271,8 @@ def open_solver(
 
 def roughly(solver: Solver, *, kept: bool) -> Solver:
     """Return the solver as the validation of alpha uses it, whose networks are `kept` or not."""
+    if isinstance(solver, Widen):
+        return replace(solver, **_HASTY)
     if not isinstance(solver, Grow):
         return solver
     return replace(_LIGHT, seed=solver.seed) if kept else Sketch(seed=solver.seed)
@@ -272,6 +289,8 @@ class Trained:
     """(n, c), the dual point that proves the lower bound."""
     proof: Any = None
     """How it was proved over all networks; None with given gates."""
+    gates: Gates | None = None
+    """Those that the bound speaks of; None where they are the network's own, or none."""
     estimate: float | None = None
     """The relative gap if growth missed no neuron: not proved; None where nothing was grown."""
 
@@ -311,8 +330,10 @@ def train(
     solution = replace(solution, reason=reason)
     if solution.status is Status.BEST_FOUND and certificate.proves(tol):
         solution = replace(solution, status=Status.OPTIMAL)
-    estimate = problem.estimate(solution.iterate) if solver.heuristic else None
-    return Trained(network, certificate, solution, dual, proof, estimate)
+    last = solution.iterate._replace(dual=dual)
+    estimate = problem.estimate(last) if solver.heuristic else None
+    gates = problem.bounding(last) if proof is None else None
+    return Trained(network, certificate, solution, dual, proof, gates, estimate)
 
 
 def average(
@@ -338,14 +359,8 @@ def average(
         trace=(),
         reason=f"the mean of the networks of {len(networks)} folds",
     )
-    return Trained(network, certificate, solution, dual, proof)
-
-
-def null_start(problem: Any) -> Iterate:
-    """Return the zero network with its best intercept and skip, where every run starts."""
-    xp, null = namespace(problem.X), null_model(problem.program)
-    blocks = xp.zeros(problem.program.lift.in_shape, dtype=xp.float64)
-    return null._replace(blocks=like(blocks, null.free), multiplier=None)
+    gates = problem.gates if isinstance(problem, Problem) else None
+    return Trained(network, certificate, solution, dual, proof, gates)
 
 
 def require_memory(

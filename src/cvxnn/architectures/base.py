@@ -261,6 +261,10 @@ class Problem:
         blocks = double(iterate.blocks)
         return self.architecture.recover(self.gates, blocks, intercept, skip, features)
 
+    def bounding(self, iterate: Iterate) -> Gates:
+        """Return the gates that the bound speaks of."""
+        return self.gates
+
     def objective(self, network: Network) -> float:
         """Return mean loss + alpha * weight decay of a network, in float64 on these data."""
         return objective(network, self.X, self.program.loss, self.alpha)

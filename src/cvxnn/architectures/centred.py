@@ -26,6 +26,8 @@ class Free:
     of a neuron can be moved until another pattern holds it.
     """
 
+    searches = False
+
     def given(self, features: Array, generators: Array) -> Gates:
         """Return the gates of these generators, all kept, in order."""
         return HalfSpaces().given(features, generators)

@@ -18,7 +18,7 @@ from cvxnn.functions import Squared
 from cvxnn.gates import gaussian
 from cvxnn.path import alpha_max
 from cvxnn.solve import Progress, solve
-from cvxnn.training import null_start, open_problem_of, problem_of, solver_for
+from cvxnn.training import open_problem_of, problem_of, solver_for
 
 Singles = NDArray[np.float32]
 T = TypeVar("T")
