@@ -19,7 +19,7 @@ from cvxnn.solvers import WorkingSet
 
 Floats = NDArray[np.float64]
 
-_STARTS, _PATIENCE = 512, 20
+_STARTS, _CIRCLES = 512, 200
 """Of the search behind an estimate."""
 _SHARPER, _ROUNDS = 0.1, 50
 """Relative gap of the last solve, as a share of that asked for, and its iterations at most."""
@@ -189,7 +189,7 @@ class JumpProblem:
 
         def most(v: Floats) -> float:
             near = gates.generators
-            found = self.search.wanted(v, rng, near, starts=_STARTS, patience=_PATIENCE)
+            found = self.search.wanted(v, rng, near, starts=_STARTS, circles=_CIRCLES)
             every = (self.search.worth(each, v) for each in (found, gates))
             return max(float(values.max(initial=0.0)) for values in every)
 

@@ -62,9 +62,9 @@ class Widen:
     add: int = 32
     """Gates added in a round, at most."""
     starts: int = 64
-    patience: int = 6
+    circles: int = 12
     wide: int = 4
-    """How many times as many starts the last search has."""
+    """How many times as many starts, and circles, the last search has."""
     rounds: int = 100
     """Rounds at most."""
     seed: int = 0
@@ -134,8 +134,9 @@ class Widen:
 
         def most(v: Floats) -> float:
             nonlocal found, worths
-            words = {"starts": effort * self.starts, "patience": effort * self.patience}
-            found = problem.search.wanted(v, rng, active, **words)
+            near = active[rng.permutation(len(active))[: effort * self.starts]]
+            words = {"starts": effort * self.starts, "circles": effort * self.circles}
+            found = problem.search.wanted(v, rng, near, **words)
             worths = problem.search.worth(found, v) / problem.alpha
             own = problem.search.worth(state.gates, v) / problem.alpha
             return problem.alpha * float(max(worths.max(initial=0.0), own.max(initial=0.0)))

@@ -6,7 +6,7 @@ import numpy as np
 
 from cvxnn.gates.arrangement import Arrangement
 from cvxnn.gates.base import Floats
-from cvxnn.gates.turning import sweep, worth
+from cvxnn.gates.turning import best_arc, sweep, worth
 
 RANK = 3
 """The largest rank that is searched exactly: n circles of n samples each."""
@@ -40,7 +40,7 @@ def most(arrangement: Arrangement, dual: Floats, *, both: bool = False) -> tuple
     if rank == 1:
         return worth(fixed + np.concatenate([plus, minus]), total, both), np.array([[1.0], [-1.0]])
     if rank == 2:
-        return _best(normals, np.eye(2)[None], plus[:, None], minus[:, None], fixed, total, both)
+        return _best(normals, np.eye(2)[None], plus, minus, fixed, total, both)
     step = max(1, _CELLS // (count * dual.shape[1]))
     edges = [*range(0, count, step), count]
     parts = [
@@ -66,12 +66,12 @@ def _beside(
     one = np.cross(own, rng.standard_normal(own.shape))
     one /= np.linalg.norm(one, axis=1, keepdims=True)
     axes = np.stack([one, np.cross(own, one)], axis=1)
-    others = [np.repeat(side[:, None], len(through), axis=1) for side in (plus, minus)]
+    others = [np.repeat(side[None], len(through), axis=0) for side in (plus, minus)]
     for side in others:
-        side[through, np.arange(len(through))] = 0.0
+        side[np.arange(len(through)), through] = 0.0
     found = []
     for sign, side in ((1.0, plus), (-1.0, minus)):
-        inside = fixed + side[through]
+        inside = fixed + side[through][:, None]
         values, points = _best(normals, axes, *others, inside, total, both)
         products = np.abs(points @ normals.T)
         products[np.arange(len(through)), through] = np.inf
@@ -91,15 +91,8 @@ def _best(
     both: bool,
 ) -> tuple[Floats, Floats]:
     """Return the best arc of every circle (s,) with axes (s, 2, r), and its middle (s, r)."""
-    first, second = (normals @ axes[:, side].T for side in (0, 1))
-    seen, whole = sweep(first, second, plus, minus), (plus + minus).sum(axis=0)
-    kept = seen.open()
-    halves = [
-        np.where(kept, worth(inside + sums, total, both), -1.0)
-        for sums in (seen.sums, whole - seen.sums)
-    ]
-    circle, arc = np.arange(len(axes)), np.maximum(*halves).argmax(axis=0)
-    here, there = (half[arc, circle] for half in halves)
-    angle = (seen.middle(arc) + np.pi * (there > here))[:, None]
-    points = np.cos(angle) * axes[:, 0] + np.sin(angle) * axes[:, 1]
-    return np.maximum(here, there), points
+    first, second = (axes[:, side] @ normals.T for side in (0, 1))
+    whole = (plus + minus).sum(axis=-2, keepdims=True)
+    angle, values = best_arc(sweep(first, second, plus, minus), inside, whole, total, both)
+    angle = angle[:, None]
+    return values, np.cos(angle) * axes[:, 0] + np.sin(angle) * axes[:, 1]

@@ -42,11 +42,11 @@ class Search:
         rng: np.random.Generator,
         near: Floats | None = None,
         starts: int = 64,
-        patience: int = 10,
+        circles: int = 100,
     ) -> Gates:
         """Return half-spaces worth much to a dual point (n, c), the best first.
 
-        `near` (m, d), `starts` and `patience` are those of `turned`, which searches where patterns
+        `near` (m, d), `starts` and `circles` are those of `turned`, which searches where patterns
         are too many to go through.
         """
         zero = np.zeros((1, self.features.shape[1]))  # the half-space of every sample
@@ -56,7 +56,7 @@ class Search:
             points = most_of_planes(self.planes, dual, both=self.both)[1]
             gates = self._gates(np.concatenate([points @ self.planes.lift.T, zero]))
         else:
-            words = {"both": self.both, "near": near, "starts": starts, "patience": patience}
+            words = {"both": self.both, "near": near, "starts": starts, "circles": circles}
             vectors, _ = turned(self.features, dual, rng, **words)
             gates = self._gates(np.concatenate([vectors, zero]))
         return gates.take(np.argsort(-self.worth(gates, dual), kind="stable"))

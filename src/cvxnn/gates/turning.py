@@ -18,6 +18,8 @@ APART = 1e-9
 """Angles in radians that differ by less are one."""
 _CELLS = 2**21
 """Entries of the largest temporary."""
+_IDLE = 10
+"""Circles in turn on which fewer than one start in twenty gained a thousandth: the end."""
 _PIVOTS = 32
 """Samples at most that keep their side while a half-space turns about their borders."""
 
@@ -28,42 +30,38 @@ class Sweep(NamedTuple):
     The arcs of the other half are those on the far sides of the same points.
     """
 
-    angles: Floats
-    """(n, s), rising, where hyperplanes are crossed."""
+    ends: Floats
+    """(s, n + 2), rising from 0 to pi: where arcs begin and end."""
     sums: Floats
-    """(n + 1, s, c), what lies inside the half-spaces of every arc."""
+    """(s, n + 1, c), what lies inside the half-spaces of every arc."""
 
     def middle(self, arc: NDArray[np.int64]) -> Floats:
         """Return the angles (s,) of the middles of one arc of every circle."""
-        ends = self.ends()
         circle = np.arange(len(arc))
-        return np.asarray((ends[arc, circle] + ends[arc + 1, circle]) / 2)
+        return np.asarray((self.ends[circle, arc] + self.ends[circle, arc + 1]) / 2)
 
     def open(self) -> NDArray[np.bool_]:
-        """Return which arcs (n + 1, s) are longer than rounding."""
-        return np.asarray(np.diff(self.ends(), axis=0) > APART)
-
-    def ends(self) -> Floats:
-        """Return the ends of the arcs, (n + 2, s)."""
-        edge = np.zeros((1, self.angles.shape[1]))
-        return np.concatenate([edge, self.angles, edge + np.pi])
+        """Return which arcs (s, n + 1) are longer than rounding."""
+        return np.asarray(np.diff(self.ends, axis=1) > APART)
 
 
 def sweep(first: Floats, second: Floats, plus: Floats, minus: Floats) -> Sweep:
-    """Return half a turn from products (n, s) with the two axes of every circle.
+    """Return half a turn from products (s, n) with the two axes of every circle.
 
-    `plus` and `minus` (n, c) or (n, s, c) are what lies on the two sides of every hyperplane.
+    `plus` and `minus`, (n, c) or (s, n, c), are what lies on the two sides of every hyperplane.
     """
-    if plus.ndim == 2:
-        plus, minus = plus[:, None], minus[:, None]
     lead = np.arctan2(second, first) - np.pi / 2  # where the positive side is reached
     entering = (lead >= 0) | (lead < -np.pi)
     angles = np.where(lead >= 0, lead, np.where(entering, lead + 2 * np.pi, lead + np.pi))
-    begin = np.where(entering[..., None], minus, plus).sum(axis=0)
-    order = np.argsort(angles, axis=0, kind="stable")
-    steps = np.where(entering[..., None], plus - minus, minus - plus)
-    sums = np.concatenate([begin[None], np.take_along_axis(steps, order[..., None], axis=0)])
-    return Sweep(np.take_along_axis(angles, order, axis=0), np.cumsum(sums, axis=0))
+    order, circle = np.argsort(angles, axis=1), np.arange(len(angles))[:, None]
+    gain = plus - minus
+    steps = gain[circle, order] if gain.ndim == 3 else gain[order]
+    sums = np.empty((len(angles), angles.shape[1] + 1, steps.shape[-1]))
+    sums[:, 0] = np.where(entering[..., None], minus, plus).sum(axis=1)
+    np.multiply(steps, np.where(entering[circle, order], 1.0, -1.0)[..., None], out=sums[:, 1:])
+    edge = np.zeros((len(angles), 1))
+    ends = np.concatenate([edge, angles[circle, order], edge + np.pi], axis=1)
+    return Sweep(ends, np.cumsum(sums, axis=1))
 
 
 def worth(sums: Floats, total: Floats, both: bool) -> Floats:
@@ -105,14 +103,14 @@ def turned(
     both: bool = False,
     near: Floats | None = None,
     starts: int = 64,
-    patience: int = 10,
+    circles: int = 100,
 ) -> tuple[Floats, Floats]:
     """Return half-spaces (k, d) worth much to a dual point (n, c), and what each is worth, falling.
 
     A circle through the half-space and a random direction, or one about the borders of samples
-    near it, is searched in turn; the best of the circle is the next start. It ends after `patience`
-    circles in turn on which no start improved much. Starts are random, on the side that the dual
-    point asks for in least squares, and `near` (m, d). None is sure to be the best of all.
+    near it, is searched in turn; the best of the circle is where the next one starts. It ends after
+    so many `circles`, or when hardly a start has improved for ten. Starts are random, on the side
+    that the dual point asks for in least squares, and `near` (m, d). None is sure to be the best.
 
     >>> X = np.column_stack([np.arange(6.0) - 2.5, np.ones(6)])
     >>> v = np.array([[1.0], [-2.0], [1.0], [1.0], [-2.0], [1.0]])
@@ -127,15 +125,16 @@ def turned(
         return np.zeros((0, features.shape[1])), np.zeros(0)
     w = _starts(basis, v, rng, near, starts)
     best = worth(fixed + (rows @ w.T >= 0).T @ v, dual.sum(axis=0), both)
-    idle = tries = 0
-    while idle < patience:
-        axes = _pivots(rows, w, rng) if tries % 2 else rng.standard_normal(w.shape)
+    idle = 0
+    for turn in range(circles):
+        axes = _pivots(rows, w, rng) if turn % 2 else rng.standard_normal(w.shape)
         found, values = _around(rows, v, w, axes, fixed, both)
         gains = values > best * (1 + 1e-9)
         idle = 0 if (values > best * (1 + 1e-3)).mean() > 0.05 else idle + 1
-        tries += 1
         w = np.where(gains[:, None], found, w)
         best = np.where(gains, values, best)
+        if idle == _IDLE:
+            break
     order = np.argsort(-best, kind="stable")
     return w[order] @ basis.outward, best[order]
 
@@ -180,18 +179,29 @@ def _around(
     """Return the best half-space (s, r) on the circle of every pair (w, axis), and its worth."""
     found, values = np.empty_like(w), np.empty(len(w))
     inside, total = dual.sum(axis=0), fixed + dual.sum(axis=0)
-    step = max(1, _CELLS // (len(rows) * dual.shape[1]))
+    step, none = max(1, _CELLS // (len(rows) * dual.shape[1])), np.zeros_like(dual)
     for start in range(0, len(w), step):
         some = slice(start, start + step)
-        seen = sweep(rows @ w[some].T, rows @ axes[some].T, dual, np.zeros_like(dual))
-        halves = [
-            np.where(seen.open(), worth(fixed + sums, total, both), -1.0)
-            for sums in (seen.sums, inside - seen.sums)
-        ]
-        circle, arc = np.arange(seen.sums.shape[1]), np.maximum(*halves).argmax(axis=0)
-        here, there = (half[arc, circle] for half in halves)
-        angle = seen.middle(arc) + np.pi * (there > here)
+        seen = sweep(w[some] @ rows.T, axes[some] @ rows.T, dual, none)
+        angle, values[some] = best_arc(seen, fixed, inside, total, both)
         point = np.cos(angle)[:, None] * w[some] + np.sin(angle)[:, None] * axes[some]
         found[some] = point / np.linalg.norm(point, axis=1, keepdims=True)
-        values[some] = np.maximum(here, there)
     return found, values
+
+
+def best_arc(
+    seen: Sweep, fixed: Floats, whole: Floats, total: Floats, both: bool
+) -> tuple[Floats, Floats]:
+    """Return the angles (s,) in the middle of every circle's best arc, and its worth (s,).
+
+    `fixed` is inside every half-space, (c,) or (s, 1, c), beside the sums; `whole` is what the
+    sums of opposite arcs add up to, and `total` what is inside or outside, (c,).
+    """
+    kept = seen.open()
+    halves = [
+        np.where(kept, worth(fixed + sums, total, both), -1.0)
+        for sums in (seen.sums, whole - seen.sums)
+    ]
+    circle, arc = np.arange(len(kept)), np.maximum(*halves).argmax(axis=1)
+    here, there = (half[circle, arc] for half in halves)
+    return seen.middle(arc) + np.pi * (there > here), np.maximum(here, there)
