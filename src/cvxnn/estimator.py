@@ -15,11 +15,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, check_X_y, validate_data
 
 from cvxnn import memory, training
-from cvxnn.architectures import Architecture, by_rows
+from cvxnn.architectures import Architecture, by_rows, growing
 from cvxnn.arrays import Array, like, to_numpy
 from cvxnn.certificate import Scope
 from cvxnn.encoding import ColumnEncoder, holds_text
 from cvxnn.errors import CertificateWarning
+from cvxnn.everywhere.widen import MOST, Widen
 from cvxnn.functions import SampleLoss
 from cvxnn.linalg import threads
 from cvxnn.path import alpha_max, null_start
@@ -234,13 +235,15 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         return given, *training.solver_for(given.program, self.solver)
 
     def _require_memory(self, architecture: Architecture, X: Any, outputs: int) -> None:
-        gates = self._gate_count()
-        if training.grows(architecture, self._choice(architecture, outputs)):
+        gates, loss = self._gate_count(), self._loss(outputs)
+        if not training.grows(architecture, self._choice(architecture, outputs)):
+            whole = not by_blocks(self, architecture)
+            training.require_memory(architecture, X, gates, outputs, loss, self.solver, whole=whole)
+        elif growing(architecture):
             dense = 0 if stays(X, False) else dense_bytes(X)
             memory.require(dense + memory.of_growth(X.shape[0], X.shape[1] + 1))
         else:
-            loss, whole = self._loss(outputs), not by_blocks(self, architecture)
-            training.require_memory(architecture, X, gates, outputs, loss, self.solver, whole=whole)
+            training.require_memory(architecture, X, MOST, outputs, loss, Widen())
 
     def _check_limits(self) -> None:
         if not (isinstance(self.proof_time, Real) and float(self.proof_time) >= 0):

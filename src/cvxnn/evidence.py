@@ -6,9 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxnn import training
-from cvxnn.architectures import assemble, free_columns, objective
+from cvxnn.architectures import Architecture, assemble, free_columns, objective
+from cvxnn.arrays import Array
 from cvxnn.certificate import Evidence, Scope
 from cvxnn.functions import mean_loss
+from cvxnn.gates import Gates
+from cvxnn.gates.base import pattern_keys
 from cvxnn.linalg import threads
 from cvxnn.reading import by_blocks
 from cvxnn.samples import distinct_samples, fingerprint, positive_weights
@@ -62,7 +65,7 @@ def _on_given_gates(
     features = architecture.features(seen)
     gates = architecture.source.given(features, model._inward(model.generators_))
     whole = model.certificate_.scope is Scope.ALL_NETWORKS
-    if whole and not training.complete(architecture, gates, features):
+    if whole and not _complete(architecture, gates, features):
         objections.append("the gates are not all activation patterns of the data")
     problem = assemble(
         architecture.weighted(weights),
@@ -119,3 +122,13 @@ def _over_all(
         prove=prove,
         objections=tuple(objections),
     )
+
+
+def _complete(architecture: Architecture, gates: Gates, features: Array) -> bool:
+    """Tell whether the gates hold every activation pattern of the data."""
+    try:
+        every = architecture.source.every(features)
+    except ValueError:  # there are more than can be listed, let alone held by a model
+        return False
+    needed, given = (architecture.source.canonical(each.masks) for each in (every, gates))
+    return bool(np.isin(pattern_keys(needed), pattern_keys(given)).all())

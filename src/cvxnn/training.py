@@ -39,7 +39,6 @@ from cvxnn.functions import (
     mean_loss,
 )
 from cvxnn.gates import Gates, searching
-from cvxnn.gates.base import pattern_keys
 from cvxnn.path import interior_dual, null_start
 from cvxnn.program import Iterate, Program
 from cvxnn.solve import Progress, Solution, Solver, Status, solve
@@ -66,7 +65,7 @@ GATES = ("auto", "grow", "sample", "enumerate")
 _ROUGH = 5e-3
 """Relative gap from which growth is light."""
 _LIGHT = Grow(tol=1e-2, sharp=2e-3, starts=64, exact=False)
-_HASTY: dict[str, Any] = {"tol": 1e-2, "starts": 32, "circles": 8, "wide": 1}
+_HASTY: dict[str, Any] = {"tol": 1e-2, "starts": 32, "circles": 12, "wide": 1, "rounds": 10}
 _HUGE = 5e9
 """Entries of the dense lift from which products are too dear for conjugate gradients."""
 _FEW = 2
@@ -168,11 +167,11 @@ def open_problem_of(
     *,
     intercept: bool,
     skip: bool,
-) -> OpenProblem | JumpProblem:
-    """Return the problem over all networks at alpha = 1; arguments as in `problem_of`."""
+) -> Any:
+    """Return the `OpenProblem` or `JumpProblem` over all networks at alpha = 1; arguments as in `problem_of`."""
     free = free_columns(X, intercept=intercept, skip=skip)
     loss_of_all = mean_loss(loss, target, weights)
-    problem: OpenProblem | JumpProblem
+    problem: Any
     if growing(architecture):
         problem = open_problem(architecture.weighted(weights), X, loss_of_all, free)
     else:
@@ -389,13 +388,3 @@ def require_memory(
     words = {"n": n, "d": d, "p": p, "itemsize": X.dtype.itemsize}
     streams = not whole and dense_bytes(X) >= LARGE
     memory.require(dense + memory.predict(sizes, chosen, by_blocks=streams, **words))
-
-
-def complete(architecture: Architecture, gates: Gates, features: Array) -> bool:
-    """Tell whether the gates hold every activation pattern of the data."""
-    try:
-        every = architecture.source.every(features)
-    except ValueError:  # there are more than can be listed, let alone held by a model
-        return False
-    needed, given = (architecture.source.canonical(each.masks) for each in (every, gates))
-    return bool(np.isin(pattern_keys(needed), pattern_keys(given)).all())

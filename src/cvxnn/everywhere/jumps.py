@@ -19,8 +19,10 @@ from cvxnn.solvers import WorkingSet
 
 Floats = NDArray[np.float64]
 
-_STARTS, _CIRCLES = 512, 200
+_STARTS, _CIRCLES = 128, 80
 """Of the search behind an estimate."""
+_QUICK = 30
+"""Circles of the search for the largest useful strength."""
 _SHARPER, _ROUNDS = 0.1, 50
 """Relative gap of the last solve, as a share of that asked for, and its iterations at most."""
 
@@ -65,7 +67,7 @@ class JumpProblem:
     @property
     def width(self) -> int:
         """Entries of a generator."""
-        return self.base.gates.generators.shape[1]
+        return int(self.base.gates.generators.shape[1])
 
     def at(self, alpha: float) -> "JumpProblem":
         """Return the same problem at another strength."""
@@ -104,7 +106,7 @@ class JumpProblem:
     def gauge(self, dual: Array) -> float:
         """Return the largest worth that was found for a dual point (n, c): a lower bound."""
         host, rng = to_numpy(double(dual)), np.random.default_rng(0)
-        gates = self.search.wanted(host, rng, starts=_STARTS)
+        gates = self.search.wanted(host, rng, circles=_QUICK)
         return float(self.search.worth(gates.take([0]), host)[0])
 
     def judge(self, iterate: Iterate) -> tuple[Certificate, Iterate]:

@@ -59,13 +59,13 @@ class Widen:
 
     tol: float = 1e-4
     """Relative gap, if nothing was missed, at which it is done."""
-    add: int = 32
+    add: int = 64
     """Gates added in a round, at most."""
-    starts: int = 64
-    circles: int = 12
-    wide: int = 4
+    starts: int = 48
+    circles: int = 30
+    wide: int = 2
     """How many times as many starts, and circles, the last search has."""
-    rounds: int = 100
+    rounds: int = 50
     """Rounds at most."""
     seed: int = 0
 

@@ -16,7 +16,7 @@ from cvxnn.everywhere.open import OpenProblem
 from cvxnn.experiments.descent import Floats
 from cvxnn.functions import Squared
 from cvxnn.gates import gaussian
-from cvxnn.path import alpha_max
+from cvxnn.path import alpha_max, null_start
 from cvxnn.solve import Progress, solve
 from cvxnn.training import open_problem_of, problem_of, solver_for
 

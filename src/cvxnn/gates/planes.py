@@ -72,7 +72,7 @@ def _beside(
     found = []
     for sign, side in ((1.0, plus), (-1.0, minus)):
         inside = fixed + side[through][:, None]
-        values, points = _best(normals, axes, *others, inside, total, both)
+        values, points = _best(normals, axes, others[0], others[1], inside, total, both)
         products = np.abs(points @ normals.T)
         products[np.arange(len(through)), through] = np.inf
         # so far from the circle that no other hyperplane is reached

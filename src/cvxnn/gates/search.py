@@ -56,8 +56,9 @@ class Search:
             points = most_of_planes(self.planes, dual, both=self.both)[1]
             gates = self._gates(np.concatenate([points @ self.planes.lift.T, zero]))
         else:
-            words = {"both": self.both, "near": near, "starts": starts, "circles": circles}
-            vectors, _ = turned(self.features, dual, rng, **words)
+            vectors, _ = turned(
+                self.features, dual, rng, both=self.both, near=near, starts=starts, circles=circles
+            )
             gates = self._gates(np.concatenate([vectors, zero]))
         return gates.take(np.argsort(-self.worth(gates, dual), kind="stable"))
 
