@@ -168,7 +168,10 @@ def open_problem_of(
     intercept: bool,
     skip: bool,
 ) -> Any:
-    """Return the `OpenProblem` or `JumpProblem` over all networks at alpha = 1; arguments as in `problem_of`."""
+    """Return the problem over all networks at alpha = 1; arguments as in `problem_of`.
+
+    It is an `OpenProblem` where neurons grow, a `JumpProblem` where patterns are searched.
+    """
     free = free_columns(X, intercept=intercept, skip=skip)
     loss_of_all = mean_loss(loss, target, weights)
     problem: Any

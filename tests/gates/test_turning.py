@@ -88,13 +88,8 @@ def test_independent_rows_have_every_pattern() -> None:
 
 
 def test_where_patterns_are_many_nothing_is_proved() -> None:
-    X = np.random.default_rng(0).standard_normal((200, 8))
+    X, v = np.random.default_rng(0).standard_normal((200, 8)), np.ones((200, 1))
     search = Faces().search(X)
-    assert search.most(np.ones((200, 1))) is None
-    # the zero vector's half-space holds every sample
-    assert (
-        search.worth(search.wanted(np.ones((200, 1)), np.random.default_rng(0)), np.ones((200, 1)))[
-            0
-        ]
-        == 200
-    )
+    assert search.most(v) is None
+    found = search.wanted(v, np.random.default_rng(0))
+    assert search.worth(found, v)[0] == 200  # the zero vector's half-space holds every sample

@@ -9,6 +9,7 @@ from cvxnn.arrays import double, to_numpy
 from cvxnn.everywhere.jumps import Floats, JumpProblem
 from cvxnn.gates import Gates
 from cvxnn.gates.base import pattern_keys
+from cvxnn.path import null_start
 from cvxnn.program import Iterate
 from cvxnn.solve import solve_part
 from cvxnn.solvers import WorkingSet
@@ -89,7 +90,7 @@ class Widen:
 
     def init(self, problem: JumpProblem, start: Iterate | None) -> State:
         """Return the gates of a start, none of its neurons alone."""
-        assert start is not None
+        start = start or null_start(problem)
         gates, blocks = problem.unpack(start)
         iterate = _packed(problem, gates, start._replace(blocks=blocks))
         return State(gates, iterate, problem.judge(iterate)[0].upper, _FIRST, 0, False)
@@ -134,7 +135,7 @@ class Widen:
 
         def most(v: Floats) -> float:
             nonlocal found, worths
-            near = active[rng.permutation(len(active))[: effort * self.starts]]
+            near = active[rng.permutation(len(active))[: effort * self.starts // 2]]
             words = {"starts": effort * self.starts, "circles": effort * self.circles}
             found = problem.search.wanted(v, rng, near, **words)
             worths = problem.search.worth(found, v) / problem.alpha

@@ -144,11 +144,14 @@ def _starts(
 ) -> Floats:
     """Return unit vectors (s, r) in the basis to turn from."""
     rank, outputs = basis.rows.shape[1], dual.shape[1]
-    sides = np.vstack([np.eye(outputs), rng.standard_normal((starts // 4, outputs))]) @ dual.T
+    views = np.eye(outputs)  # of the dual point: one output is seen from one side
+    if outputs > 1:
+        views = np.vstack([views, rng.standard_normal((starts // 8, outputs))])
+    sides = views @ dual.T
     asked = np.vstack([sides, np.sign(sides)]) @ basis.rows
-    parts = [rng.standard_normal((starts, rank)), asked, -asked]
-    if near is not None and len(near):
-        parts.append(near @ basis.inward)
+    own = np.zeros((0, rank)) if near is None else near @ basis.inward
+    drawn = rng.standard_normal((max(starts - len(own), starts // 2), rank))
+    parts = [drawn, asked, -asked, own]
     every = np.concatenate(parts)
     lengths = np.linalg.norm(every, axis=1, keepdims=True)
     return np.asarray((every / np.where(lengths > 0, lengths, 1.0))[lengths[:, 0] > 0])
