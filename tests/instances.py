@@ -10,6 +10,7 @@ from cvxnn.architectures import (
     Architecture,
     BatchNorm,
     BatchNormAfter,
+    DeepThreshold,
     GatedReLU,
     Polynomial,
     ReLU,
@@ -60,6 +61,8 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     BatchNormAfter(),
     Threshold(),
     Threshold(sign=True),
+    DeepThreshold(hidden=5),
+    DeepThreshold(hidden=4, depth=4, sign=True),
     Polynomial(),
     Polynomial(square=-0.7, linear=0.0, constant=0.0),
 )

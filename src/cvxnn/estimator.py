@@ -126,7 +126,7 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         begin = time.perf_counter()
         self._check_limits()
         weights, _ = positive_weights(weights, X.shape[0])
-        architecture = training.architecture_of(self.architecture)
+        architecture = self.architecture_ = training.architecture_of(self.architecture)
         self._require_memory(architecture, X, target.shape[1])
         X = held(X, by_blocks(self, architecture))
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
@@ -143,13 +143,13 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         trained = self._trained(problem, choice, begin)
         generators = None if trained.gates is None else trained.gates.generators
         if (directions := self.directions_) is not None:
-            generators = None if generators is None else outward(generators, directions)
+            if generators is not None and _of_columns(architecture):
+                generators = outward(generators, directions)
             data = X[samples.index], samples.weights
             network, claim = on_all_columns(
                 problem, trained.network, trained.certificate, *data, directions
             )
             trained = replace(trained, network=network, certificate=claim)
-        self.architecture_ = architecture
         self.network_ = architecture.network(
             {name: to_numpy(value) for name, value in trained.network.parameters().items()}
         )
@@ -282,7 +282,7 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     def _inward(self, generators: Array) -> Array:
         """Return generators on all columns as those on the directions that are seen."""
-        if self.directions_ is None:
+        if self.directions_ is None or not _of_columns(self.architecture_):
             return generators
         return inward(np.atleast_2d(np.asarray(generators)), self.directions_)
 
@@ -391,3 +391,8 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     def _loss(self, outputs: int) -> SampleLoss:
         loss: SampleLoss = training.named("loss", self.loss, training.LOSSES, self._losses)
         return loss
+
+
+def _of_columns(architecture: Architecture) -> bool:
+    """Tell whether gates are vectors of the data's columns, not of an inner layer's outputs."""
+    return "width" in architecture.axes["weights_in"]

@@ -13,6 +13,7 @@ from cvxnn.architectures.base import (
 )
 from cvxnn.architectures.batchnorm import BatchNorm, BatchNormNetwork
 from cvxnn.architectures.batchnorm_after import BatchNormAfter, BatchNormAfterNetwork
+from cvxnn.architectures.deep_threshold import DeepThreshold, DeepThresholdNetwork
 from cvxnn.architectures.free import Free, free_columns
 from cvxnn.architectures.gated import GatedNetwork, GatedReLU
 from cvxnn.architectures.polynomial import Polynomial, PolynomialNetwork
@@ -28,6 +29,8 @@ BY_NAME: dict[str, Architecture] = {
         BatchNormAfter(),
         Threshold(),
         Threshold(sign=True),
+        DeepThreshold(),
+        DeepThreshold(sign=True),
         Polynomial(),
         Polynomial(square=1.0, linear=0.0, constant=0.0),
     )
@@ -41,6 +44,8 @@ __all__ = [
     "BatchNormAfter",
     "BatchNormAfterNetwork",
     "BatchNormNetwork",
+    "DeepThreshold",
+    "DeepThresholdNetwork",
     "Free",
     "GatedNetwork",
     "GatedReLU",

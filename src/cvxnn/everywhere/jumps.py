@@ -166,7 +166,10 @@ class JumpProblem:
 
         None where no search goes through every pattern.
         """
-        if self.search.most(np.zeros(self.program.lift.out_shape)) is None:
+        shape, search = self.program.lift.out_shape, self.search
+        whole = self.architecture.scope(every=True, outputs=shape[-1]) is Scope.ALL_NETWORKS
+        # patterns of drawn inner layers are all there are only if every column is one
+        if search.most(np.zeros(shape)) is None or not (whole or search.shattered):
             return None
         return self.scaled(dual, lambda v: float(self.search.most(v) or 0.0))
 

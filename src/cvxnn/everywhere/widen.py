@@ -64,7 +64,7 @@ class Widen:
     """Gates added in a round, at most."""
     starts: int = 48
     circles: int = 30
-    wide: int = 2
+    wide: int = 3
     """How many times as many starts, and circles, the last search has."""
     rounds: int = 50
     """Rounds at most."""

@@ -295,6 +295,7 @@ def _parted(point: Floats, shape: tuple[int, int]) -> tuple[Floats, Floats]:
 def _open(task: Task) -> OpenProblem:
     ones = np.ones(len(task.y))
     target = task.y[:, None]
-    return open_problem_of(
+    problem: OpenProblem = open_problem_of(
         ReLU(bias=False), task.X, target, ones, Squared(), intercept=False, skip=False
     )
+    return problem

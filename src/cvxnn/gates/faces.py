@@ -56,11 +56,13 @@ class Faces:
         count, rank = arrangement.normals.shape
         open_ = not _is_closed(arrangement, np.ones(count, dtype=np.bool_))
         flats = 0 if open_ else sum(comb(count, k) for k in range(1, rank))
+        # on distinct hyperplanes, every sample on one of its own, all 0/1 columns are patterns
+        shattered = rank == count == len(x)
         if cover_count(count, rank) <= LISTED and flats <= LISTED_FLATS:
-            return Search(x, self.both, every=self.every(x))
+            return Search(x, self.both, every=self.every(x), shattered=shattered)
         if open_ and rank <= RANK and count <= MOST_CIRCLES:
             return Search(x, self.both, planes=arrangement)
-        return Search(x, self.both, shattered=arrangement if rank == count else None)
+        return Search(x, self.both, shattered=shattered)
 
     def given(self, features: Array, generators: Array) -> Gates:
         """Return one gate per row of `generators` (p, d), all kept, in order."""

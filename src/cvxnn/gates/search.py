@@ -33,8 +33,8 @@ class Search:
     """Every pattern, where they are few."""
     planes: Arrangement | None = None
     """The hyperplanes, where circles in them meet every pattern."""
-    shattered: Arrangement | None = None
-    """The hyperplanes, where they are independent, so that every side of each is free."""
+    shattered: bool = False
+    """Whether samples are independent, so that every 0/1 column is a pattern."""
 
     def wanted(
         self,
@@ -74,22 +74,13 @@ class Search:
             total = dual.sum(axis=0)
             values, _ = most_of_planes(self.planes, dual, both=self.both)
             return max(float(values.max()), float(worth(total[None], total, self.both)[0]))
-        if self.shattered is not None and dual.shape[1] == 1:
+        if self.shattered and dual.shape[1] == 1:
             return self._most_of_all(dual[:, 0])
         return None
 
     def _most_of_all(self, dual: Floats) -> float:
-        """Return the largest worth (n,) where every hyperplane's sides are free."""
-        assert self.shattered is not None
-        owner, along, total = self.shattered.owner, self.shattered.along, float(dual.sum())
-        count, held = len(self.shattered.normals), self.shattered.owner >= 0
-        sides = [
-            np.bincount(owner[held & mask], dual[held & mask], minlength=count)
-            for mask in (along, ~along)
-        ]
-        options = np.stack([*sides, sides[0] + sides[1]])
-        fixed = float(dual[~held].sum())
-        ends = fixed + options.min(axis=0).sum(), fixed + options.max(axis=0).sum()
+        """Return the largest worth (n,) of all 0/1 columns."""
+        ends, total = (dual[dual < 0].sum(), dual[dual > 0].sum()), dual.sum()
         return float(max(abs(2 * end - total if self.both else end) for end in ends))
 
     def _gates(self, generators: Floats) -> Gates:
