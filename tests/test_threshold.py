@@ -178,7 +178,8 @@ def test_a_classifier_is_fitted_verified_saved_and_loaded(name: str, tmp_path: P
 def test_wide_margins_change_no_training_output() -> None:
     rng = np.random.default_rng(3)
     X, y = rng.standard_normal((40, 3)), rng.standard_normal(40)
-    network = ConvexRegressor("threshold", alpha=0.01, random_state=0).fit(X, y).network_
+    drawn = ConvexRegressor("threshold", gates="sample", alpha=0.01, random_state=0)
+    network = drawn.fit(X, y).network_
     wide = network.widened(X)
     np.testing.assert_array_equal(wide(X), network(X))
     features = np.column_stack([X, np.ones(40)])

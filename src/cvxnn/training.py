@@ -65,7 +65,14 @@ GATES = ("auto", "grow", "sample", "enumerate")
 _ROUGH = 5e-3
 """Relative gap from which growth is light."""
 _LIGHT = Grow(tol=1e-2, sharp=2e-3, starts=64, exact=False)
-_HASTY: dict[str, Any] = {"tol": 1e-2, "starts": 32, "circles": 12, "wide": 1, "rounds": 10}
+_HASTY: dict[str, Any] = {
+    "tol": 1e-2,
+    "starts": 16,
+    "circles": 8,
+    "wide": 1,
+    "rounds": 6,
+    "add": 128,
+}
 _HUGE = 5e9
 """Entries of the dense lift from which products are too dear for conjugate gradients."""
 _FEW = 2

@@ -7,7 +7,7 @@ import numpy as np
 
 from cvxnn.arrays import double, to_numpy
 from cvxnn.everywhere.jumps import Floats, JumpProblem
-from cvxnn.gates import Gates
+from cvxnn.gates import Faces, Gates
 from cvxnn.gates.base import pattern_keys
 from cvxnn.path import null_start
 from cvxnn.program import Iterate
@@ -170,6 +170,8 @@ def _new(problem: JumpProblem, gates: Gates, found: Found, most: int, above: flo
     """Return the patterns found that are worth more than `above` and are not there yet."""
     better = found.gates.take(found.worth > above * (1 + 1e-9))
     canonical = problem.architecture.source.canonical
+    if problem.free.intercept:  # 1 - d is as good as d, with the opposite sign
+        canonical = Faces(both=True).canonical
     there, keys = (pattern_keys(canonical(each.masks)) for each in (gates, better))
     first = np.sort(np.unique(keys, return_index=True)[1])
     return better.take(first[~np.isin(keys[first], there)][:most])

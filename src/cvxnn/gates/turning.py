@@ -20,6 +20,8 @@ _CELLS = 2**21
 """Entries of the largest temporary."""
 _IDLE = 10
 """Circles in turn on which fewer than one start in twenty gained a thousandth: the end."""
+_OFF = 1e-4
+"""How far a start is moved at random, in units of its length."""
 _PIVOTS = 32
 """Samples at most that keep their side while a half-space turns about their borders."""
 
@@ -149,6 +151,9 @@ def _starts(
         views = np.vstack([views, rng.standard_normal((starts // 8, outputs))])
     sides = views @ dual.T
     asked = np.vstack([sides, np.sign(sides)]) @ basis.rows
+    # off the borders of samples that the dual point does not see
+    off = np.linalg.norm(asked, axis=1, keepdims=True) / np.sqrt(rank)
+    asked = asked + _OFF * off * rng.standard_normal(asked.shape)
     own = np.zeros((0, rank)) if near is None else near @ basis.inward
     drawn = rng.standard_normal((max(starts - len(own), starts // 2), rank))
     parts = [drawn, asked, -asked, own]
