@@ -45,10 +45,11 @@ class ConvexRegressor(RegressorMixin, ConvexNetworkBase):
         `Quantile(0.9)`.
     gates : "auto", "grow", "sample", "enumerate" or array (p, d) or (p, d + 1), default="auto"
         "grow" trains over all ReLU networks of any width, adding neurons while one is found that
-        helps, and over all threshold and sign networks, adding half-spaces. The others fix the activation patterns: Gaussian gates, every pattern of the data, or
-        your own generators, whose last column belongs to the bias if there is one. "auto" is
-        "grow" for these networks with a smooth loss, unless a solver for given gates is named, and
-        "sample" else. Polynomial and quadratic networks have no gates: leave "auto".
+        helps, and over all threshold and sign networks, adding half-spaces. The others fix the
+        activation patterns: Gaussian gates, every pattern of the data, or your own generators,
+        whose last column belongs to the bias if there is one. "auto" is "grow" for these networks
+        with a smooth loss, unless a solver for given gates is named, and "sample" else. Polynomial
+        and quadratic networks have no gates: leave "auto".
     n_gates : int, default=256
         Number of Gaussian gates drawn; equal patterns are kept once.
     solver : str or Solver, default="auto"
