@@ -167,7 +167,9 @@ def test_a_classifier_is_fitted_verified_saved_and_loaded(name: str, tmp_path: P
     np.testing.assert_array_equal(again.decision_function(X), model.decision_function(X))
     assert verify(again, X, labels)
     assert again.network_.architecture == name
-    fewer = ConvexClassifier(name, alpha=0.01, n_gates=10, random_state=0).fit(X, labels)
+    fewer = ConvexClassifier(name, alpha=0.01, gates="sample", n_gates=10, random_state=0).fit(
+        X, labels
+    )
     assert fewer.certificate_.scope is Scope.GIVEN_GATES
     assert fewer.certificate_.upper >= model.certificate_.lower
     assert verify(fewer, X, labels)
@@ -176,7 +178,8 @@ def test_a_classifier_is_fitted_verified_saved_and_loaded(name: str, tmp_path: P
 def test_wide_margins_change_no_training_output() -> None:
     rng = np.random.default_rng(3)
     X, y = rng.standard_normal((40, 3)), rng.standard_normal(40)
-    network = ConvexRegressor("threshold", alpha=0.01, random_state=0).fit(X, y).network_
+    drawn = ConvexRegressor("threshold", gates="sample", alpha=0.01, random_state=0)
+    network = drawn.fit(X, y).network_
     wide = network.widened(X)
     np.testing.assert_array_equal(wide(X), network(X))
     features = np.column_stack([X, np.ones(40)])

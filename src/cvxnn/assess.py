@@ -10,6 +10,7 @@ from cvxnn.certificate import Certificate, Scope
 from cvxnn.errors import UnsupportedError
 from cvxnn.everywhere.bound import prove
 from cvxnn.everywhere.grow import Grow, unpack
+from cvxnn.everywhere.open import OpenProblem
 from cvxnn.functions import SampleLoss
 from cvxnn.gates import Gates
 from cvxnn.linalg import threads
@@ -110,7 +111,7 @@ def _among_all(
             f"gates='all' speaks of networks that grow and this one is {architecture.name}; pass "
             "gates='own' or 'enumerate'"
         )
-    problem = open_problem_of(architecture, *data, **words).at(alpha)
+    problem: OpenProblem = open_problem_of(architecture, *data, **words).at(alpha)
     network = problem.architecture.stated(network, problem.X)
     training, upper = problem.working(), problem.objective(network)
     goal, dual = upper, -problem.program.loss.gradient(evaluate(network, data[0]))

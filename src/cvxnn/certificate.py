@@ -114,16 +114,24 @@ class Certificate:
 
 
 def feasible_dual(
-    program: Program, dual: Array, multiplier: Array | None = None
+    program: Program,
+    dual: Array,
+    multiplier: Array | None = None,
+    *,
+    gauge_of: Callable[[Array], float] | None = None,
 ) -> tuple[float, Array]:
     """Return a proved lower bound on the program and the feasible dual point that proves it.
 
     `dual` (n, c) is made orthogonal to the free columns, drawn towards the program's interior
     point until it is in the domain of the loss's conjugate, and scaled until every block's polar
-    gauge is at most one.
+    gauge is at most one. `gauge_of` gives the largest gauge of more blocks than the program's own;
+    the bound is then on the program of all of them.
     """
     v = in_domain(program.loss, program.free, program.interior, double(dual))
-    gauge = polar_bound(program, v, None if multiplier is None else double(multiplier))
+    if gauge_of is None:
+        gauge = polar_bound(program, v, None if multiplier is None else double(multiplier))
+    else:
+        gauge = gauge_of(v)
     # a long stretch would only amplify the rounding of a dual point that is about zero
     largest = min((1 - _SAFETY) / gauge, _STRETCH) if gauge > 0 else 1.0
 

@@ -15,14 +15,15 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, check_X_y, validate_data
 
 from cvxnn import memory, solver_choice, training
-from cvxnn.architectures import Architecture, by_rows
+from cvxnn.architectures import Architecture, by_rows, growing
 from cvxnn.arrays import Array, like, to_numpy
 from cvxnn.certificate import Scope
 from cvxnn.encoding import ColumnEncoder, holds_text
 from cvxnn.errors import CertificateWarning
+from cvxnn.everywhere.widen import MOST, Widen
 from cvxnn.functions import SampleLoss
 from cvxnn.linalg import threads
-from cvxnn.path import alpha_max
+from cvxnn.path import alpha_max, null_start
 from cvxnn.reading import by_blocks, on_device, report_progress, validated
 from cvxnn.samples import Samples, distinct_samples, fingerprint, positive_weights
 from cvxnn.selection import Fold, Measure, Search, Table, content_folds, cross_validate, folds_of
@@ -125,7 +126,7 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         begin = time.perf_counter()
         self._check_limits()
         weights, _ = positive_weights(weights, X.shape[0])
-        architecture = training.architecture_of(self.architecture)
+        architecture = self.architecture_ = training.architecture_of(self.architecture)
         self._require_memory(architecture, X, target.shape[1])
         X = held(X, by_blocks(self, architecture))
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
@@ -140,15 +141,15 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             self._keep(choice.table)
         problem = choice.problem.at(self.alpha_)
         trained = self._trained(problem, choice, begin)
-        generators = problem.gates.generators if trained.proof is None else None
+        generators = None if trained.gates is None else trained.gates.generators
         if (directions := self.directions_) is not None:
-            generators = None if generators is None else outward(generators, directions)
+            if generators is not None and _of_columns(architecture):
+                generators = outward(generators, directions)
             data = X[samples.index], samples.weights
             network, claim = on_all_columns(
                 problem, trained.network, trained.certificate, *data, directions
             )
             trained = replace(trained, network=network, certificate=claim)
-        self.architecture_ = architecture
         self.network_ = architecture.network(
             {name: to_numpy(value) for name, value in trained.network.parameters().items()}
         )
@@ -234,13 +235,15 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         return solver_choice.posed(given, *solver_choice.solver_for(given.program, self.solver))
 
     def _require_memory(self, architecture: Architecture, X: Any, outputs: int) -> None:
-        gates = self._gate_count()
-        if training.grows(architecture, self._choice(architecture, outputs)):
+        gates, loss = self._gate_count(), self._loss(outputs)
+        if not training.grows(architecture, self._choice(architecture, outputs)):
+            whole = not by_blocks(self, architecture)
+            training.require_memory(architecture, X, gates, outputs, loss, self.solver, whole=whole)
+        elif growing(architecture):
             dense = 0 if stays(X, False) else dense_bytes(X)
             memory.require(dense + memory.of_growth(X.shape[0], X.shape[1] + 1))
         else:
-            loss, whole = self._loss(outputs), not by_blocks(self, architecture)
-            training.require_memory(architecture, X, gates, outputs, loss, self.solver, whole=whole)
+            training.require_memory(architecture, X, MOST, outputs, loss, Widen())
 
     def _check_limits(self) -> None:
         if not (isinstance(self.proof_time, Real) and float(self.proof_time) >= 0):
@@ -279,14 +282,14 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     def _inward(self, generators: Array) -> Array:
         """Return generators on all columns as those on the directions that are seen."""
-        if self.directions_ is None:
+        if self.directions_ is None or not _of_columns(self.architecture_):
             return generators
         return inward(np.atleast_2d(np.asarray(generators)), self.directions_)
 
     def _warm(self, problem: Any) -> Any:
         if not (self.warm_start and hasattr(self, "solution_")):
             return None
-        null, last = training.null_start(problem), self.solution_.iterate
+        null, last = null_start(problem), self.solution_.iterate
         if not problem.admits(last.blocks):
             return None
         same = (last.free.shape, last.dual.shape) == (null.free.shape, null.dual.shape)
@@ -388,3 +391,8 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     def _loss(self, outputs: int) -> SampleLoss:
         loss: SampleLoss = solver_choice.named("loss", self.loss, training.LOSSES, self._losses)
         return loss
+
+
+def _of_columns(architecture: Architecture) -> bool:
+    """Tell whether gates are vectors of the data's columns, not of an inner layer's outputs."""
+    return "width" in architecture.axes["weights_in"]

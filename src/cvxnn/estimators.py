@@ -36,7 +36,8 @@ class ConvexRegressor(RegressorMixin, ConvexNetworkBase):
     ----------
     architecture : str or Architecture, default="relu"
         "relu", "gated", "batchnorm", "batchnorm_after", "threshold", "sign", "polynomial",
-        "quadratic", "deep", "deep_gated", "deep_linear", or an object such as `ReLU(bias=False)`.
+        "quadratic", "deep", "deep_gated", "deep_linear", "deep_threshold", "deep_sign", or an
+        object such as `ReLU(bias=False)`.
     alpha : float or "auto", default="auto"
         Strength of weight decay, > 0. "auto" takes the best of a warm-started geometric path below
         `alpha_max_` by five-fold validation of the loss; `ConvexRegressorCV` has more to say.
@@ -45,10 +46,11 @@ class ConvexRegressor(RegressorMixin, ConvexNetworkBase):
         `Quantile(0.9)`.
     gates : "auto", "grow", "sample", "enumerate" or array (p, d) or (p, d + 1), default="auto"
         "grow" trains over all ReLU networks of any width, adding neurons while one is found that
-        helps. The others fix the activation patterns: Gaussian gates, every pattern of the data, or
-        your own generators, whose last column belongs to the bias if there is one. "auto" is
-        "grow" for ReLU networks with a smooth loss, unless a solver for given gates is named, and
-        "sample" else. Polynomial and quadratic networks have no gates: leave "auto".
+        helps, and over all threshold and sign networks, adding half-spaces. The others fix the
+        activation patterns: Gaussian gates, every pattern of the data, or your own generators,
+        whose last column belongs to the bias if there is one. "auto" is "grow" for these networks
+        with a smooth loss, unless a solver for given gates is named, and "sample" else. Polynomial
+        and quadratic networks have no gates: leave "auto".
     n_gates : int, default=256
         Number of Gaussian gates drawn; equal patterns are kept once.
     solver : str or Solver, default="auto"

@@ -204,6 +204,30 @@ def _step(network: Any) -> Any:
     return Step()
 
 
+def _deep(network: Any) -> Any:
+    import torch
+
+    class Deep(torch.nn.Module):  # type: ignore[misc]
+        """Steps of steps, by the rule of the network."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            for k, layer in enumerate((*network.layers, network.weights_in)):
+                value = torch.from_numpy(np.array(to_numpy(layer), dtype=np.float64))
+                self.register_buffer(f"layer{k}", value)
+            amplitudes = np.array(to_numpy(network.amplitudes), dtype=np.float64)
+            self.register_buffer("amplitudes", torch.from_numpy(amplitudes))
+
+        def forward(self, X: Any) -> Any:
+            for k in range(len(network.layers) + 1):
+                wide = torch.nn.functional.pad(X, (0, 1), value=1.0)
+                X = reached(wide, getattr(self, f"layer{k}")).to(X.dtype)
+                X = 2 * X - 1 if network.sign else X
+            return X * self.amplitudes
+
+    return Deep()
+
+
 _OUTER = ("weights_out", "intercept", "skip")
 """What the layers beside the hidden one hold."""
 
@@ -213,5 +237,7 @@ _HIDDEN: dict[str, Callable[[Any], Any]] = {
     "batchnorm_after": _batchnorm_after,
     "threshold": _step,
     "sign": _step,
+    "deep_threshold": _deep,
+    "deep_sign": _deep,
 }
 """What makes the hidden layers of torch's own layers, by architecture."""

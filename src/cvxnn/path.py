@@ -85,6 +85,13 @@ def _plain(program: Program) -> Iterate | None:
     return None
 
 
+def null_start(problem: Any) -> Iterate:
+    """Return the zero network with its best intercept and skip, where every run starts."""
+    xp, null = namespace(problem.X), null_model(problem.program)
+    blocks = xp.zeros(problem.program.lift.in_shape, dtype=xp.float64)
+    return null._replace(blocks=like(blocks, null.free), multiplier=None)
+
+
 def interior_dual(program: Program) -> Array | None:
     """Return a dual point inside the domain of the loss's conjugate and orthogonal to F.
 

@@ -8,8 +8,10 @@ from typing import Any
 from cvxnn.architectures import Problem, represented
 from cvxnn.everywhere.closed import ClosedForm
 from cvxnn.everywhere.grow import Grow
+from cvxnn.everywhere.jumps import JumpProblem
 from cvxnn.everywhere.open import OpenProblem
 from cvxnn.everywhere.sketch import Sketch
+from cvxnn.everywhere.widen import Widen
 from cvxnn.functions import EigenNorm, Penalty, Ridge, SampleLoss, SphereMoments, Squared
 from cvxnn.program import Program
 from cvxnn.solve import Solver
@@ -26,6 +28,15 @@ _ROUGH = 5e-3
 _LIGHT = Grow(tol=1e-2, sharp=2e-3, starts=64, exact=False)
 _HUGE = 5e9
 """Entries of the dense lift from which products are too dear for conjugate gradients."""
+_HASTY: dict[str, Any] = {
+    "tol": 1e-2,
+    "starts": 16,
+    "circles": 8,
+    "wide": 1,
+    "rounds": 6,
+    "add": 128,
+}
+"""Words of a light `Widen`."""
 _FEW = 2
 """Blocks up to which there is no working set to choose: symmetric matrices are one or two."""
 
@@ -117,12 +128,16 @@ def grower(choice: str | Solver, seed: int, tol: float) -> Solver:
 
 
 def open_solver(
-    problem: OpenProblem, choice: str | Solver, seed: int, tol: float
+    problem: OpenProblem | JumpProblem, choice: str | Solver, seed: int, tol: float
 ) -> tuple[Solver, str]:
     """Return the solver of an open problem, and why it is this one.
 
     "auto" is the closed form where the data have one; else as `grower`.
     """
+    if isinstance(problem, JumpProblem):
+        own = choice if isinstance(choice, Widen) else Widen(seed=seed, tol=tol)
+        grower(choice, seed, tol)  # refuses the names of others
+        return own, "patterns are added where they help"
     if choice == "auto" and ClosedForm().why_not(working := problem.working()) is None:
         return ClosedForm(), ClosedForm().reason(working)
     return grower(choice, seed, tol), "neurons are added where they help"
@@ -130,6 +145,8 @@ def open_solver(
 
 def roughly(solver: Solver, *, kept: bool) -> Solver:
     """Return the solver as the validation of alpha uses it, whose networks are `kept` or not."""
+    if isinstance(solver, Widen):
+        return replace(solver, **_HASTY)
     if not isinstance(solver, Grow):
         return solver
     return replace(_LIGHT, seed=solver.seed) if kept else Sketch(seed=solver.seed)

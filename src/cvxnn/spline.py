@@ -161,7 +161,9 @@ class ConvexSpline(RegressorMixin, BaseEstimator):
     def _program(self, X: Floats, loss: Mean) -> Program:
         words = {"intercept": True, "skip": bool(self.skip)}
         weights = loss.weights[:, 0]
-        return open_problem_of(ReLU(), X, loss.target, weights, Squared(), **words).program
+        problem = open_problem_of(ReLU(), X, loss.target, weights, Squared(), **words)
+        program: Program = problem.program
+        return program
 
     def _column(self, X: Floats) -> Floats:
         if X.shape[1] != 1:

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +13,16 @@ from cvxnn import memory
 from cvxnn.architectures import (
     BY_NAME,
     Architecture,
-    Growing,
     Network,
     Problem,
     assemble,
     free_columns,
     growing,
 )
-from cvxnn.arrays import Array, like, namespace, to_numpy
+from cvxnn.arrays import Array, to_numpy
 from cvxnn.certificate import Certificate, Exactness, Scope
-from cvxnn.everywhere.open import OpenProblem, open_problem
+from cvxnn.everywhere.jumps import jump_problem
+from cvxnn.everywhere.open import open_problem
 from cvxnn.functions import (
     CrossEntropy,
     Hinge,
@@ -34,8 +34,8 @@ from cvxnn.functions import (
     SquaredHinge,
     mean_loss,
 )
-from cvxnn.gates import Gates
-from cvxnn.path import interior_dual, null_model
+from cvxnn.gates import Gates, searching
+from cvxnn.path import interior_dual, null_start
 from cvxnn.program import Iterate
 from cvxnn.solve import Progress, Solution, Solver, Status, solve
 from cvxnn.solver_choice import SOLVERS, likely, named
@@ -134,7 +134,7 @@ def problem_of(
 
 
 def open_problem_of(
-    architecture: Growing,
+    architecture: Architecture,
     X: Array,
     target: Array,
     weights: NDArray[np.float64],
@@ -142,11 +142,18 @@ def open_problem_of(
     *,
     intercept: bool,
     skip: bool,
-) -> OpenProblem:
-    """Return the problem over all networks at alpha = 1; arguments as in `problem_of`."""
+) -> Any:
+    """Return the problem over all networks at alpha = 1; arguments as in `problem_of`.
+
+    It is an `OpenProblem` where neurons grow, a `JumpProblem` where patterns are searched.
+    """
     free = free_columns(X, intercept=intercept, skip=skip)
     loss_of_all = mean_loss(loss, target, weights)
-    problem = open_problem(architecture.weighted(weights), X, loss_of_all, free)
+    problem: Any
+    if growing(architecture):
+        problem = open_problem(architecture.weighted(weights), X, loss_of_all, free)
+    else:
+        problem = jump_problem(architecture.weighted(weights), X, loss_of_all, free)
     return problem.within(interior_dual(problem.program))
 
 
@@ -161,13 +168,18 @@ def chosen(
     if not (isinstance(gates, str) and gates == "auto"):
         return gates
     own = isinstance(solver, str) and solver == "auto"
-    can = own and growing(architecture) and math.isfinite(loss.smoothness)
+    can = own and _open(architecture) and math.isfinite(loss.smoothness)
     return "grow" if can else "sample"
 
 
-def grows(architecture: Architecture, gates: str | Array) -> TypeGuard[Growing]:
+def grows(architecture: Architecture, gates: str | Array) -> bool:
     """Tell whether training is over all networks, not over given gates."""
-    return isinstance(gates, str) and gates == "grow" and growing(architecture)
+    return isinstance(gates, str) and gates == "grow" and _open(architecture)
+
+
+def _open(architecture: Architecture) -> bool:
+    """Tell whether there is a problem over all networks: neurons grow, or gates are searched."""
+    return growing(architecture) or searching(architecture.source)
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,6 +193,8 @@ class Trained:
     """(n, c), the dual point that proves the lower bound."""
     proof: Any = None
     """How it was proved over all networks; None with given gates."""
+    gates: Gates | None = None
+    """Those that the bound speaks of; None where they are the network's own, or none."""
     estimate: float | None = None
     """The relative gap if growth missed no neuron: not proved; None where nothing was grown."""
 
@@ -223,8 +237,10 @@ def train(
     relaxed = certificate.exactness is Exactness.RELAXATION
     if solution.status is Status.OPTIMAL and relaxed and not certificate.proves(tol):
         solution = replace(solution, status=Status.BEST_FOUND)  # the relaxation was solved
-    estimate = problem.estimate(solution.iterate) if solver.heuristic else None
-    return Trained(network, certificate, solution, dual, proof, estimate)
+    last = solution.iterate._replace(dual=dual)
+    estimate = problem.estimate(last) if solver.heuristic else None
+    gates = problem.bounding(last) if proof is None else None
+    return Trained(network, certificate, solution, dual, proof, gates, estimate)
 
 
 def average(
@@ -250,14 +266,8 @@ def average(
         trace=(),
         reason=f"the mean of the networks of {len(networks)} folds",
     )
-    return Trained(network, certificate, solution, dual, proof)
-
-
-def null_start(problem: Any) -> Iterate:
-    """Return the zero network with its best intercept and skip, where every run starts."""
-    xp, null = namespace(problem.X), null_model(problem.program)
-    blocks = xp.zeros(problem.program.lift.in_shape, dtype=xp.float64)
-    return null._replace(blocks=like(blocks, null.free), multiplier=None)
+    gates = problem.gates if isinstance(problem, Problem) else None
+    return Trained(network, certificate, solution, dual, proof, gates)
 
 
 def require_memory(

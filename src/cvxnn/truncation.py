@@ -69,7 +69,7 @@ def lifted(architecture: Architecture, network: Network, directions: Floats) -> 
     arrays = {}
     for name, array in network.parameters().items():
         for place, axis in enumerate(architecture.axes[name]):
-            if axis in ("features", "width", "reach"):
+            if axis in ("features", "width", "reach", "inputs"):
                 array = _outward(to_numpy(array), place, directions)
         arrays[name] = array
     return architecture.network(arrays)

@@ -16,6 +16,7 @@ from cvxnn.architectures.batchnorm_after import BatchNormAfter, BatchNormAfterNe
 from cvxnn.architectures.deep import DeepNetwork, DeepReLU
 from cvxnn.architectures.deep_gated import DeepGatedNetwork, DeepGatedReLU
 from cvxnn.architectures.deep_linear import DeepLinear, DeepLinearNetwork
+from cvxnn.architectures.deep_threshold import DeepThreshold, DeepThresholdNetwork
 from cvxnn.architectures.free import Free, free_columns
 from cvxnn.architectures.gated import GatedNetwork, GatedReLU
 from cvxnn.architectures.gated_ridge import ExpertNetwork, GatedRidge
@@ -34,6 +35,8 @@ BY_NAME: dict[str, Architecture] = {
         BatchNormAfter(),
         Threshold(),
         Threshold(sign=True),
+        DeepThreshold(),
+        DeepThreshold(sign=True),
         Polynomial(),
         Polynomial(square=1.0, linear=0.0, constant=0.0),
         DeepReLU(),
@@ -56,6 +59,8 @@ __all__ = [
     "DeepLinearNetwork",
     "DeepNetwork",
     "DeepReLU",
+    "DeepThreshold",
+    "DeepThresholdNetwork",
     "ExpertNetwork",
     "Free",
     "GatedNetwork",

@@ -270,6 +270,10 @@ class Problem:
         """Return the outputs (k, c), at some samples (k,) of this problem, that a subset found."""
         return evaluate(part.network(iterate), pick(self.X, rows))
 
+    def bounding(self, iterate: Iterate) -> Gates:
+        """Return the gates that the bound speaks of."""
+        return self.gates
+
     def objective(self, network: Network) -> float:
         """Return mean loss + alpha * weight decay of a network, in float64 on these data."""
         return objective(network, self.X, self.program.loss, self.alpha)

@@ -26,6 +26,8 @@ class Free:
     of a neuron can be moved until another pattern holds it.
     """
 
+    searches = False
+
     def shape(self, width: int) -> tuple[int, ...]:
         """Return the shape of a generator for features of `width` columns."""
         return (width,)

@@ -178,6 +178,9 @@ class OpenProblem:
         lower = scaled(training, dual, max(float(found.values[0]) / training.alpha, 0.0)).lower
         return max(upper - lower, 0.0) / upper if upper > 0 else 0.0
 
+    def bounding(self, iterate: Iterate) -> None:
+        """Return None: the bound is over all networks."""
+
     def certificate(self, upper: float, proof: Proof | None = None) -> Certificate:
         """Return the certificate of an objective; without a proof losses are nonnegative."""
         lower = 0.0 if proof is None else proof.lower

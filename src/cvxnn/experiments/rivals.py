@@ -16,10 +16,10 @@ from cvxnn.everywhere.open import OpenProblem
 from cvxnn.experiments.descent import Floats
 from cvxnn.functions import Squared
 from cvxnn.gates import gaussian
-from cvxnn.path import alpha_max
+from cvxnn.path import alpha_max, null_start
 from cvxnn.solve import Progress, solve
 from cvxnn.solver_choice import solver_for
-from cvxnn.training import null_start, open_problem_of, problem_of
+from cvxnn.training import open_problem_of, problem_of
 
 Singles = NDArray[np.float32]
 T = TypeVar("T")
@@ -296,6 +296,7 @@ def _parted(point: Floats, shape: tuple[int, int]) -> tuple[Floats, Floats]:
 def _open(task: Task) -> OpenProblem:
     ones = np.ones(len(task.y))
     target = task.y[:, None]
-    return open_problem_of(
+    problem: OpenProblem = open_problem_of(
         ReLU(bias=False), task.X, target, ones, Squared(), intercept=False, skip=False
     )
+    return problem

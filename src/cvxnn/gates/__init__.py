@@ -1,11 +1,13 @@
 """Gates: fixed 0/1 rules on inputs, drawn or enumerated on the host in float64 NumPy."""
 
 from cvxnn.gates.base import Gates, distinct, masks_of
+from cvxnn.gates.borders import reached, reached_masks
 from cvxnn.gates.enumerate import cover_count, enumerate_patterns
-from cvxnn.gates.faces import Faces, reached, reached_masks
+from cvxnn.gates.faces import Faces
 from cvxnn.gates.margin import widest
 from cvxnn.gates.sample import gaussian
-from cvxnn.gates.source import HalfSpaces, NoGates, Source
+from cvxnn.gates.search import Search
+from cvxnn.gates.source import HalfSpaces, NoGates, Searching, Source, searching
 from cvxnn.gates.subnetworks import SubNetworks
 from cvxnn.gates.trained import from_generators, from_weights
 
@@ -14,6 +16,8 @@ __all__ = [
     "Gates",
     "HalfSpaces",
     "NoGates",
+    "Search",
+    "Searching",
     "Source",
     "SubNetworks",
     "cover_count",
@@ -25,5 +29,6 @@ __all__ = [
     "masks_of",
     "reached",
     "reached_masks",
+    "searching",
     "widest",
 ]

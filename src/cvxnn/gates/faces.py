@@ -9,12 +9,12 @@ import numpy as np
 from cvxnn.arrays import Array, to_numpy
 from cvxnn.gates.arrangement import Arrangement, arrange, interior
 from cvxnn.gates.base import Floats, Gates, Masks, distinct, host_features, pattern_keys
-from cvxnn.gates.enumerate import enumerate_patterns
+from cvxnn.gates.borders import reached_masks
+from cvxnn.gates.enumerate import cover_count, enumerate_patterns
+from cvxnn.gates.planes import RANK
 from cvxnn.gates.sample import gaussian
+from cvxnn.gates.search import MOST_CIRCLES, Search
 from cvxnn.gates.trained import from_generators
-
-ROUNDING = 1e-12
-"""A product x . u counts as zero below this share of sum |x_k u_k|: then rounding made it."""
 
 NEAR = 1e-10
 """Unit normals whose part inside a flat is shorter contain the flat."""
@@ -22,31 +22,11 @@ NEAR = 1e-10
 MOST_FLATS = 100_000
 """Intersections of hyperplanes that are searched at most."""
 
-_CELLS = 2**21
-"""Entries of the largest temporary."""
+LISTED, LISTED_FLATS = 20_000, 2000
+"""Patterns, and intersections of hyperplanes, up to which a search lists them all."""
 
-
-def reached(features: Array, vectors: Array) -> Array:
-    """Return 1[x_i . u_j >= 0], (n, d) and (m, d) to (n, m), a product within rounding being zero.
-
-    So a sample on the border of a half-space is in it whatever the order of the summation.
-
-    >>> reached(np.array([[0.1, 0.2, -0.3]]), np.ones((1, 3))), sum([0.1, 0.2, -0.3]) > 0
-    (array([[ True]]), True)
-    >>> reached(np.array([[-0.1, -0.2, 0.3]]), np.ones((1, 3))), sum([-0.1, -0.2, 0.3]) >= 0
-    (array([[ True]]), False)
-    """
-    return features @ vectors.T >= -ROUNDING * (abs(features) @ abs(vectors).T)
-
-
-def reached_masks(generators: Floats, features: Floats) -> Masks:
-    """Return the (p, n) masks of `reached` for generators (p, d), by row blocks."""
-    masks = np.empty((len(generators), len(features)), dtype=np.bool_)
-    step = max(1, _CELLS // max(1, *generators.shape))
-    for start in range(0, len(features), step):
-        block = features[start : start + step].astype(np.float64, copy=False)
-        masks[:, start : start + step] = reached(block, generators).T
-    return masks
+_MOST_ROWS = 5000
+"""Samples up to which a search looks whether few patterns, or all, can be had."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +43,30 @@ class Faces:
 
     both: bool = False
 
+    searches = True
+
     def shape(self, width: int) -> tuple[int, ...]:
         """Return the shape of a generator for features of `width` columns."""
         return (width,)
+
+    def search(self, features: Array) -> Search:
+        """Return the search for the patterns that a dual point asks for."""
+        x = np.asarray(to_numpy(host_features(features)), dtype=np.float64)
+        count, rank = len(x), np.linalg.matrix_rank(x) if len(x) <= _MOST_ROWS else len(x)
+        few = cover_count(count, int(rank)) <= LISTED or rank <= RANK or rank == count
+        if count > _MOST_ROWS or not few or not x.any():
+            return Search(x, self.both)
+        arrangement = arrange(x)
+        count, rank = arrangement.normals.shape
+        open_ = not _is_closed(arrangement, np.ones(count, dtype=np.bool_))
+        flats = 0 if open_ else sum(comb(count, k) for k in range(1, rank))
+        # on distinct hyperplanes, every sample on one of its own, all 0/1 columns are patterns
+        shattered = rank == count == len(x)
+        if cover_count(count, rank) <= LISTED and flats <= LISTED_FLATS:
+            return Search(x, self.both, every=self.every(x), shattered=shattered)
+        if open_ and rank <= RANK and count <= MOST_CIRCLES:
+            return Search(x, self.both, planes=arrangement)
+        return Search(x, self.both, shattered=shattered)
 
     def given(self, features: Array, generators: Array) -> Gates:
         """Return one gate per row of `generators` (p, d), all kept, in order."""

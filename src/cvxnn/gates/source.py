@@ -1,7 +1,7 @@
 """Where an architecture's gates come from: given vectors, Gaussian ones, or every pattern."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 import numpy as np
 
@@ -9,11 +9,16 @@ from cvxnn.arrays import Array
 from cvxnn.gates.base import Gates, Masks, distinct
 from cvxnn.gates.enumerate import enumerate_patterns
 from cvxnn.gates.sample import gaussian
+from cvxnn.gates.search import Search
 from cvxnn.gates.trained import from_generators
 
 
 class Source(Protocol):
     """The gates of a kind of neuron; features are (n, d), and d counts the bias."""
+
+    @property
+    def searches(self) -> bool:
+        """Whether it finds the patterns that a dual point asks for."""
 
     def shape(self, width: int) -> tuple[int, ...]:
         """Return the shape of a generator for features of `width` columns."""
@@ -34,6 +39,18 @@ class Source(Protocol):
         """Return masks (p, n) that are equal where two patterns are as good as one."""
 
 
+class Searching(Source, Protocol):
+    """A source that `searches`: networks are trained over all of its patterns by widening."""
+
+    def search(self, features: Array) -> Search:
+        """Return the search on some features."""
+
+
+def searching(source: Source) -> TypeGuard[Searching]:
+    """Tell whether a source finds the patterns that a dual point asks for."""
+    return source.searches
+
+
 @dataclass(frozen=True)
 class HalfSpaces:
     """The gates of neurons that are continuous: cells of open sets of u suffice [Pilanci2020].
@@ -41,6 +58,8 @@ class HalfSpaces:
     >>> len(HalfSpaces().every(np.array([[1.0], [-1.0]])))
     2
     """
+
+    searches = False
 
     def shape(self, width: int) -> tuple[int, ...]:
         """Return the shape of a generator for features of `width` columns."""
@@ -75,6 +94,8 @@ class NoGates:
     >>> len(NoGates().every(np.array([[1.0], [-1.0]])))
     0
     """
+
+    searches = False
 
     def shape(self, width: int) -> tuple[int, ...]:
         """Return the shape of a generator for features of `width` columns."""

@@ -97,6 +97,8 @@ class SubNetworks:
     fan_in: FanIn
     signed: bool = True
 
+    searches = False
+
     def shape(self, width: int) -> tuple[int, ...]:
         """Return the shape of a generator for features of `width` columns."""
         return (units(self.fan_in)[0], width + len(self.fan_in))
