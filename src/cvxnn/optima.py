@@ -16,7 +16,7 @@ import numpy as np
 from scipy.optimize import linprog, nnls
 
 from cvxnn.architectures import Free, ReLUNetwork, free_columns
-from cvxnn.architectures.base import with_bias
+from cvxnn.architectures.shared import with_bias
 from cvxnn.everywhere.neurons import Floats
 from cvxnn.support import (
     EXPLAINED,

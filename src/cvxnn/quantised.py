@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cvxnn import memory
 from cvxnn.architectures import free_columns
-from cvxnn.architectures.base import with_bias
+from cvxnn.architectures.shared import with_bias
 from cvxnn.arrays import Array, like, to_numpy
 from cvxnn.certificate import Certificate, Evidence, Exactness, Scope, resolution
 from cvxnn.errors import UnsupportedError

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxnn.architectures import evaluate
-from cvxnn.architectures.base import with_bias
+from cvxnn.architectures.shared import with_bias
 from cvxnn.arrays import Array, double, to_numpy
 from cvxnn.errors import UnsupportedError
 

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from cvxnn.architectures import ReLU
-from cvxnn.architectures.base import with_bias
+from cvxnn.architectures.shared import with_bias
 from cvxnn.certificate import Certificate, Exactness, Scope
 from cvxnn.everywhere.directions import Directions
 from cvxnn.everywhere.neurons import Floats

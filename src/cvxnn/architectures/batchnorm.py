@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxnn.architectures.base import AXES, Sizes, mean_of, with_bias
+from cvxnn.architectures.base import AXES, Sizes
 from cvxnn.architectures.relu import ReLU, ReLUNetwork
+from cvxnn.architectures.shared import mean_of, with_bias
 from cvxnn.arrays import Array, double, like, namespace, to_numpy
 from cvxnn.certificate import Exactness, Scope
 from cvxnn.functions import Penalty

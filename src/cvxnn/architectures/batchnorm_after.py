@@ -7,10 +7,11 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxnn.architectures.base import AXES, Sizes, with_bias
+from cvxnn.architectures.base import AXES, Sizes
 from cvxnn.architectures.batchnorm import averaged, statistics
 from cvxnn.architectures.centred import Free, balanced, neuron_of, pattern_of, place_of
 from cvxnn.architectures.relu import ReLU
+from cvxnn.architectures.shared import with_bias
 from cvxnn.arrays import Array, double, like, namespace, to_numpy
 from cvxnn.certificate import Exactness, Scope
 from cvxnn.functions import Nonnegative, Penalty

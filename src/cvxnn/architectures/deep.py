@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxnn.architectures.base import Sizes, with_bias
+from cvxnn.architectures.base import Sizes
 from cvxnn.architectures.paths import (
     SHAPES,
     averaged,
@@ -22,6 +22,7 @@ from cvxnn.architectures.paths import (
     sizes_of,
 )
 from cvxnn.architectures.relu import merged
+from cvxnn.architectures.shared import with_bias
 from cvxnn.arrays import Array, like, namespace, to_numpy
 from cvxnn.certificate import Exactness, Scope
 from cvxnn.functions import ColumnNorm, GroupNorm, Nonnegative, Parts, Penalty

@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from cvxnn.architectures.base import Sizes, with_bias
+from cvxnn.architectures.base import Sizes
 from cvxnn.architectures.deep import path_rows
 from cvxnn.architectures.paths import (
     SHAPES,
@@ -19,6 +19,7 @@ from cvxnn.architectures.paths import (
     products,
     shared,
 )
+from cvxnn.architectures.shared import with_bias
 from cvxnn.arrays import Array, double, like, namespace, to_numpy
 from cvxnn.certificate import Exactness, Scope
 from cvxnn.functions import GroupNorm, Nuclear, Parts, Penalty

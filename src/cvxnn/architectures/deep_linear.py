@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from cvxnn.architectures.base import AXES, Sizes, mean_of, with_bias
+from cvxnn.architectures.base import AXES, Sizes
+from cvxnn.architectures.shared import mean_of, with_bias
 from cvxnn.arrays import Array, device, like, namespace, to_numpy
 from cvxnn.certificate import Exactness, Scope
 from cvxnn.functions import Nuclear, Penalty

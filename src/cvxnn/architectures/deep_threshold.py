@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from cvxnn.architectures.base import AXES, Sizes, with_bias
+from cvxnn.architectures.base import AXES, Sizes
+from cvxnn.architectures.shared import with_bias
 from cvxnn.architectures.threshold import Threshold, ThresholdNetwork
 from cvxnn.arrays import Array, like, namespace, to_numpy
 from cvxnn.certificate import Exactness, Scope

@@ -6,7 +6,8 @@ from types import MappingProxyType
 
 import numpy as np
 
-from cvxnn.architectures.base import AXES, Sizes, gated_map, mean_of, with_bias
+from cvxnn.architectures.base import AXES, Sizes
+from cvxnn.architectures.shared import gated_map, mean_of, with_bias
 from cvxnn.arrays import Array, like, namespace, to_numpy
 from cvxnn.certificate import Exactness, Scope
 from cvxnn.functions import GroupNorm, Nuclear, Penalty

@@ -6,7 +6,8 @@ from types import MappingProxyType
 
 import numpy as np
 
-from cvxnn.architectures.base import Sizes, gated_map, mean_of, with_bias
+from cvxnn.architectures.base import Sizes
+from cvxnn.architectures.shared import gated_map, mean_of, with_bias
 from cvxnn.arrays import Array, like, masked_sum, namespace, to_numpy
 from cvxnn.certificate import Exactness, Scope
 from cvxnn.functions import Ridge

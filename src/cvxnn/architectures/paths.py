@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxnn.architectures.base import AXES, mean_of
+from cvxnn.architectures.base import AXES
+from cvxnn.architectures.shared import mean_of
 from cvxnn.arrays import to_numpy
 from cvxnn.gates.base import Floats
 from cvxnn.gates.subnetworks import FanIn, along_edges, edges_of, units

@@ -8,7 +8,8 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxnn.architectures.base import AXES, Sizes, mean_of, with_bias
+from cvxnn.architectures.base import AXES, Sizes
+from cvxnn.architectures.shared import mean_of, with_bias
 from cvxnn.arrays import Array, double, like, to_numpy
 from cvxnn.certificate import Exactness, Scope
 from cvxnn.functions import EigenNorm, Penalty, SphereMoments

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cvxnn.architectures.base import AXES, Sizes, mask_columns, mean_of, split, with_bias
+from cvxnn.architectures.base import AXES, Sizes
+from cvxnn.architectures.shared import mask_columns, mean_of, split, with_bias
 from cvxnn.arrays import Array, like, namespace, to_numpy
 from cvxnn.certificate import Exactness, Scope
 from cvxnn.functions import ColumnNorm, GroupNorm, Nonnegative, Penalty

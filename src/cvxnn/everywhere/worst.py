@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxnn.architectures import ReLUNetwork
-from cvxnn.architectures.base import with_bias
+from cvxnn.architectures.shared import with_bias
 from cvxnn.everywhere.neurons import Floats
 
 _STEPS = 20
