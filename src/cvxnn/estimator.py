@@ -1,5 +1,6 @@
 """What the estimators share: everything but the meaning of y."""
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterable
@@ -15,13 +16,14 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, check_X_y, validate_data
 
 from cvxnn import memory, training
-from cvxnn.architectures import Architecture, by_rows
+from cvxnn.architectures import Architecture, by_rows, images_of
 from cvxnn.arrays import Array, like, to_numpy
 from cvxnn.certificate import Scope
 from cvxnn.encoding import ColumnEncoder, holds_text
 from cvxnn.errors import CertificateWarning
 from cvxnn.functions import SampleLoss
 from cvxnn.linalg import threads
+from cvxnn.patches import as_table
 from cvxnn.path import alpha_max
 from cvxnn.reading import by_blocks, on_device, report_progress, validated
 from cvxnn.samples import Samples, distinct_samples, fingerprint, positive_weights
@@ -103,6 +105,7 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     def _checked(self, X: Any, y: Any = "no_validation", *, reset: bool, **words: Any) -> Any:
         """Return the samples as numbers, and the targets beside them if there are any."""
+        X = as_table(X, images_of(training.architecture_of(self.architecture)))
         if reset:
             self.encoder_ = ColumnEncoder().fit(X) if holds_text(X) else None
         else:
@@ -157,13 +160,18 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         self.generators_ = self.network_.rules if generators is None else generators
         self.dual_, self.proof_ = samples.spread(to_numpy(trained.dual)), trained.proof
         self.n_iter_ = max(1, trained.solution.iterations)
-        self._n_features_out = self.network_.n_neurons
+        self._n_features_out = math.prod(self.network_.weights_out.shape[:-1])
         self._report()
 
     def _directions(self, X: Any, samples: Samples) -> Floats | None:
         """Return the leading directions (d, rank) of the samples, None where all are seen."""
         if self.rank is None:
             return None
+        if images_of(training.architecture_of(self.architecture)) is not None:
+            raise ValueError(
+                f"rank is {self.rank!r} but filters see patches of images, not directions of X; "
+                "leave rank=None"
+            )
         return leading_directions(X[samples.index], samples.weights, self.rank)
 
     def _trained(self, problem: Any, choice: "Choice", begin: float) -> training.Trained:
@@ -237,7 +245,8 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         gates = self._gate_count()
         if training.grows(architecture, self._choice(architecture, outputs)):
             dense = 0 if stays(X, False) else dense_bytes(X)
-            memory.require(dense + memory.of_growth(X.shape[0], X.shape[1] + 1))
+            rows, width = architecture.features(X[:1]).shape
+            memory.require(dense + memory.of_growth(X.shape[0] * rows, width))
         else:
             loss, whole = self._loss(outputs), not by_blocks(self, architecture)
             training.require_memory(architecture, X, gates, outputs, loss, self.solver, whole=whole)

@@ -362,7 +362,8 @@ def require_memory(
 
     `whole` tells that X is needed as one array; else row blocks will do, where it is large.
     """
-    n, d = X.shape[0], architecture.features(X[:1]).shape[1]
+    rows, d = architecture.features(X[:1]).shape  # of one sample
+    n = X.shape[0] * rows
     dense = 0 if stays(X, not whole) else dense_bytes(X)
     none = without_gates(architecture)
     p = 1 if none else p

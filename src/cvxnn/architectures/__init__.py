@@ -13,6 +13,8 @@ from cvxnn.architectures.base import (
 )
 from cvxnn.architectures.batchnorm import BatchNorm, BatchNormNetwork
 from cvxnn.architectures.batchnorm_after import BatchNormAfter, BatchNormAfterNetwork
+from cvxnn.architectures.conv import ConvGated, ConvReLU, images_of
+from cvxnn.architectures.filters import ConvNetwork
 from cvxnn.architectures.free import Free, free_columns
 from cvxnn.architectures.gated import GatedNetwork, GatedReLU
 from cvxnn.architectures.polynomial import Polynomial, PolynomialNetwork
@@ -30,6 +32,8 @@ BY_NAME: dict[str, Architecture] = {
         Threshold(sign=True),
         Polynomial(),
         Polynomial(square=1.0, linear=0.0, constant=0.0),
+        ConvReLU(),
+        ConvGated(),
     )
 }
 """The architectures that users may call by name, with default options."""
@@ -41,6 +45,9 @@ __all__ = [
     "BatchNormAfter",
     "BatchNormAfterNetwork",
     "BatchNormNetwork",
+    "ConvGated",
+    "ConvNetwork",
+    "ConvReLU",
     "Free",
     "GatedNetwork",
     "GatedReLU",
@@ -58,5 +65,6 @@ __all__ = [
     "evaluate",
     "free_columns",
     "growing",
+    "images_of",
     "objective",
 ]

@@ -42,7 +42,7 @@ class Network(Protocol):
 
     @property
     def weights_out(self) -> Array:
-        """(m, c)."""
+        """(m, c), or (m, cells, c)."""
 
     @property
     def intercept(self) -> Array:
@@ -64,7 +64,7 @@ class Network(Protocol):
         """Return the outputs (n, c) for samples (n, d)."""
 
     def hidden(self, X: Array) -> Array:
-        """Return the activations (n, m) of the neurons."""
+        """Return the activations (n, m) of the neurons, or (n, m * cells) of each in every cell."""
 
     def weight_decay(self) -> float:
         """Return sum over neurons of |w_in| |w_out|, what alpha multiplies."""
@@ -138,7 +138,7 @@ class Architecture(Protocol):
         """Return the architecture whose statistics count training samples `weights` (n,) times."""
 
     def features(self, X: Array) -> Array:
-        """Return what the neurons see, (n, d) or (n, d + 1)."""
+        """Return what the neurons see, (n, d) or (n, d + 1); some rows for each sample, or one."""
 
     def lift(self, features: Array, gates: Gates, outputs: int) -> Lift:
         """Return A."""
@@ -170,7 +170,7 @@ class Architecture(Protocol):
         """Return the network whose outputs are the mean of theirs; arrays in host memory."""
 
     def sizes(self, n: int, d: int, p: int, outputs: int) -> Sizes:
-        """Return how many numbers its maps and points hold; `d` counts the bias."""
+        """Return how many numbers its maps and points hold, for features (n, d)."""
 
 
 class Growing(Architecture, Protocol):
@@ -217,7 +217,7 @@ class Problem:
             self.architecture.weighted(weights),
             X,
             self.architecture.source.useful(
-                Gates(self.gates.generators, self.gates.masks[:, host]),
+                self.gates.of_samples(host, self.X.shape[0]),
                 self.architecture.features(X),
             ),
             mean_loss(loss.loss, xp.take(loss.target, index, axis=0), weights),

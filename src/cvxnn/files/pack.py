@@ -209,6 +209,8 @@ def _plain(name: str, value: Any) -> Any:
     value = value.item() if isinstance(value, np.generic) else value
     if value is None or isinstance(value, str | int | float):
         return value
+    if isinstance(value, tuple):
+        return [_plain(name, x) for x in value]
     raise UnsupportedError(f"a model file cannot hold {name}={value!r}; pass a number or a word")
 
 

@@ -1,5 +1,6 @@
 """From JSON and arrays back to a fitted step, everything checked against everything else."""
 
+import math
 from dataclasses import is_dataclass, replace
 from typing import Any
 
@@ -230,7 +231,7 @@ def _restore(model: Any, step: Json, own: Arrays, architecture: Any) -> None:
         raise ValueError(f"alpha is {model.alpha_} and alpha_max {model.alpha_max_}")
     model.n_iter_ = _whole(step, "iterations")
     model.fingerprint_ = text(step, "fingerprint")
-    model._n_features_out = model.network_.n_neurons
+    model._n_features_out = math.prod(model.network_.weights_out.shape[:-1])
     model.directions_ = own.get("directions")
     model.certificate_ = _seen(certificate_of(step["certificate"]), step, model.directions_)
     estimate = step["estimated_gap"]
@@ -329,6 +330,8 @@ def _object(name: str, value: Any) -> Any:
 
 
 def _plain(name: str, value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_plain(name, x) for x in value)
     if value is None or isinstance(value, str | int | float):
         return value
     raise TypeError(f"{name} is {value!r}; expected a number, a word or nothing")

@@ -1,6 +1,7 @@
 """Closed convex functions: losses over samples, penalties on blocks and cones."""
 
 from cvxnn.functions.base import Cone, ConvexFunction, Penalty, SampleLoss
+from cvxnn.functions.cells import Cells
 from cvxnn.functions.cones import PSD, Nonnegative
 from cvxnn.functions.hard import HardMargin, Interpolation
 from cvxnn.functions.losses import (
@@ -27,6 +28,7 @@ from cvxnn.functions.spectral import EigenNorm, SphereMoments
 __all__ = [
     "L1",
     "PSD",
+    "Cells",
     "ColumnNorm",
     "Cone",
     "ConvexFunction",

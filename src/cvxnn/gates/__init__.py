@@ -3,6 +3,7 @@
 from cvxnn.gates.base import Gates, distinct, masks_of
 from cvxnn.gates.enumerate import cover_count, enumerate_patterns
 from cvxnn.gates.faces import Faces, reached, reached_masks
+from cvxnn.gates.filters import PatchGates, Winners
 from cvxnn.gates.margin import widest
 from cvxnn.gates.sample import gaussian
 from cvxnn.gates.source import HalfSpaces, NoGates, Source
@@ -13,7 +14,9 @@ __all__ = [
     "Gates",
     "HalfSpaces",
     "NoGates",
+    "PatchGates",
     "Source",
+    "Winners",
     "cover_count",
     "distinct",
     "enumerate_patterns",

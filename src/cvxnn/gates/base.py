@@ -45,6 +45,11 @@ class Gates:
         """Return the gates at `indices` (integers, a slice or a boolean mask), in that order."""
         return Gates(self.generators[indices], self.masks[indices])
 
+    def of_samples(self, index: Any, n: int) -> "Gates":
+        """Return the gates on the samples at `index` of all n, which have as many rows each."""
+        by_sample = self.masks.reshape(len(self.masks), n, -1)
+        return Gates(self.generators, by_sample[:, index].reshape(len(self.masks), -1))
+
 
 def host_features(features: Array) -> Any:
     """Return `features` in host memory; ValueError unless (n, d), n >= 1, and all finite.

@@ -3,6 +3,7 @@
 from cvxnn.maps.base import Lift, LinearMap, Rows
 from cvxnn.maps.gated import ConeRows, Gated, Signed, row_blocks
 from cvxnn.maps.gated_stream import GatedStream
+from cvxnn.maps.pooled import Pooled, pooled_factors
 from cvxnn.maps.quadratic import QuadraticForms
 from cvxnn.maps.stacked import Stacked, StackedRows
 
@@ -12,10 +13,12 @@ __all__ = [
     "GatedStream",
     "Lift",
     "LinearMap",
+    "Pooled",
     "QuadraticForms",
     "Rows",
     "Signed",
     "Stacked",
     "StackedRows",
+    "pooled_factors",
     "row_blocks",
 ]

@@ -8,6 +8,7 @@ from scipy import sparse
 
 from cvxnn.functions import (
     L1,
+    Cells,
     ColumnNorm,
     CrossEntropy,
     EigenNorm,
@@ -25,6 +26,7 @@ from cvxnn.functions import (
     SquaredHinge,
     Unpenalised,
 )
+from cvxnn.functions.cells import cells_as_columns
 from cvxnn.solvers.piece import Floats, Matrix, Piece
 from cvxnn.solvers.pieces_spectral import eigen_norm, sphere_moments
 
@@ -204,6 +206,16 @@ def nuclear(penalty: Nuclear, shape: tuple[int, ...]) -> Piece:
     )
 
 
+def cells(penalty: Cells, shape: tuple[int, ...]) -> Piece:
+    """Return the piece of the norm, on the entries where the cells are beside each other."""
+    order = np.arange(np.prod(shape)).reshape(shape)
+    turned = cells_as_columns(order, penalty.cells)
+    piece = PENALTIES[type(penalty.norm)](penalty.norm, turned.shape)
+    back = np.argsort(turned.ravel())
+    on = sparse.csc_array(piece.on)[:, back]
+    return piece._replace(square=piece.square[back], on=on)
+
+
 def absolute(penalty: L1, shape: tuple[int, ...]) -> Piece:
     """Return alpha times the sum of t >= |x|."""
     size = int(np.prod(shape))
@@ -245,6 +257,7 @@ PENALTIES: dict[type, Callable[[Any, tuple[int, ...]], Piece]] = {
     GroupNorm: group_norm,
     ColumnNorm: column_norm,
     Nuclear: nuclear,
+    Cells: cells,
     L1: absolute,
     Ridge: ridge,
     Unpenalised: nothing,
