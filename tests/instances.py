@@ -10,6 +10,8 @@ from cvxnn.architectures import (
     Architecture,
     BatchNorm,
     BatchNormAfter,
+    ConvGated,
+    ConvReLU,
     GatedReLU,
     Polynomial,
     ReLU,
@@ -62,6 +64,10 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     Threshold(sign=True),
     Polynomial(),
     Polynomial(square=-0.7, linear=0.0, constant=0.0),
+    ConvReLU(shape=(1, 3), kernel=2, cells=2),
+    ConvReLU(shape=(1, 3), kernel=2, pooling="max"),
+    ConvGated(shape=(1, 3), kernel=2, cells=2),
+    ConvGated(shape=(1, 3), kernel=2, pooling="max"),
 )
 WITH_GATES = tuple(one for one in ARCHITECTURES if not isinstance(one.source, NoGates))
 

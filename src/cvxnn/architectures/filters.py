@@ -1,7 +1,7 @@
 """Convolutional networks, and what their architectures with and without gates share."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -163,7 +163,7 @@ def check_options(self: Any) -> None:
         raise ValueError(f"rules is {self.rules!r}; expected one of {', '.join(KINDS)}")
     for name in ("shape", "kernel", "stride", "padding", "dilation", "cells"):
         given = getattr(self, name)
-        if not isinstance(given, int | np.integer):  # lists would not do as keys
+        if isinstance(given, Iterable):  # lists would not do as keys
             object.__setattr__(self, name, tuple(given))
     _ = self.patches
 
@@ -262,7 +262,7 @@ def by_cells(self: Any, plain: Any, gates: Array | None) -> ConvNetwork:
 def pairs_of(network: ConvNetwork) -> Array:
     """Return the outward weights with a column for every cell and output, (m, cells * c)."""
     outward = to_numpy(network.weights_out)
-    return outward.reshape(len(outward), -1)
+    return outward.reshape(len(outward), outward.shape[1] * outward.shape[2])
 
 
 CONV_AXES: Mapping[str, tuple[str, ...]] = MappingProxyType(

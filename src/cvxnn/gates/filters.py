@@ -164,7 +164,7 @@ def winners(generators: Floats, x: Floats, patches: Patches) -> Masks:
     step = max(1, _CELLS // max(1, patches.count * p))
     for start in range(0, n, step):
         rows = x[start * patches.count : (start + step) * patches.count].astype(np.float64)
-        values = (generators @ rows.T).reshape(p, -1, patches.count)
+        values = (generators @ rows.T).reshape(p, len(rows) // patches.count, patches.count)
         slack = ROUNDING * (np.abs(generators) @ np.abs(rows).T).reshape(values.shape)
         for cell in places_of(patches):
             inside, error = values[:, :, cell], slack[:, :, cell].max(axis=2)
@@ -172,7 +172,7 @@ def winners(generators: Floats, x: Floats, patches: Patches) -> Masks:
             first = cell[(inside >= (top - error)[:, :, None]).argmax(axis=2)]
             gate, sample = np.nonzero(top >= -error)
             masks[gate, start + sample, first[gate, sample]] = True
-    return masks.reshape(p, -1)
+    return masks.reshape(p, len(x))
 
 
 def winning_rows(x: Floats, mask: NDArray[np.bool_], patches: Patches) -> Floats:
