@@ -93,8 +93,8 @@ def _gates(
 ) -> tuple[Gates, Scope]:
     rng = np.random.default_rng(0)  # given and enumerated gates draw nothing
     if choice == "own" and network.n_neurons == 0:
-        width = network.rules.shape[1]
-        return Gates(np.zeros((0, width)), np.zeros((0, len(rows)), bool)), Scope.GIVEN_GATES
+        count, width = len(architecture.features(rows)), network.rules.shape[1]
+        return Gates(np.zeros((0, width)), np.zeros((0, count), bool)), Scope.GIVEN_GATES
     return gates_of(architecture, rows, network.rules if choice == "own" else choice, 1, rng)
 
 

@@ -182,6 +182,12 @@ class Growing(Architecture, Protocol):
     def plain(self, features: Array) -> Array:
         """Return data X' (n, D) on which every neuron is max(0, X'u), of length |u|."""
 
+    def sums(self, n: int) -> Any:
+        """Return the sparse matrix (n * cells, N) that adds up rows of X', (N, D), to n samples.
+
+        None where every sample is a row.
+        """
+
     def grown(self, parameters: dict[str, Array], features: Array) -> Network:
         """Return the network of a ReLU network's parameters on X'; `features` are in training."""
 

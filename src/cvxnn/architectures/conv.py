@@ -108,8 +108,9 @@ class ConvReLU:
     def _by_cell(self, masks: Masks) -> Masks:
         """Return (p * a, n * K), the masks of every gate on one cell after the other."""
         inside = np.arange(self.patches.n_cells)[:, None] == self.patches.cell
-        joint = masks.reshape(len(masks), 1, -1, self.patches.count) & inside[:, None, :]
-        return np.asarray(joint.reshape(-1, masks.shape[1]))
+        (p, rows), count = masks.shape, self.patches.count
+        joint = masks.reshape(p, 1, rows // count, count) & inside[:, None, :]
+        return np.asarray(joint.reshape(p * len(inside), rows))
 
     def lift(self, features: Array, gates: Gates, outputs: int) -> Lift:
         """Return A (u, v) = sum over gates and cells of Phi (u - v); blocks (2 * p * a, h, c)."""
@@ -185,7 +186,7 @@ class ConvReLU:
         """Return the stacked patches, on which every filter is a ReLU neuron."""
         return features
 
-    def pool(self, n: int) -> Any:
+    def sums(self, n: int) -> Any:
         """Return the sparse matrix (n * a, n * K) of what places count for in samples' cells."""
         return sparse.kron(sparse.eye_array(n), self.patches.pool(self.pooling), format="csr")
 

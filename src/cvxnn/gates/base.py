@@ -47,8 +47,9 @@ class Gates:
 
     def of_samples(self, index: Any, n: int) -> "Gates":
         """Return the gates on the samples at `index` of all n, which have as many rows each."""
-        by_sample = self.masks.reshape(len(self.masks), n, -1)
-        return Gates(self.generators, by_sample[:, index].reshape(len(self.masks), -1))
+        p, rows = self.masks.shape
+        chosen = self.masks.reshape(p, n, rows // n)[:, index]
+        return Gates(self.generators, chosen.reshape(p, chosen.shape[1] * chosen.shape[2]))
 
 
 def host_features(features: Array) -> Any:
