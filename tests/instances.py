@@ -10,6 +10,7 @@ from cvxnn.architectures import (
     Architecture,
     BatchNorm,
     BatchNormAfter,
+    Circular,
     ConvGated,
     ConvReLU,
     GatedReLU,
@@ -21,10 +22,12 @@ from cvxnn.arrays import Array
 from cvxnn.functions import (
     L1,
     PSD,
+    Cells,
     ColumnNorm,
     ConvexFunction,
     CrossEntropy,
     EigenNorm,
+    FourierNorm,
     GroupNorm,
     Hinge,
     Huber,
@@ -68,6 +71,8 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     ConvReLU(shape=(1, 3), kernel=2, pooling="max"),
     ConvGated(shape=(1, 3), kernel=2, cells=2),
     ConvGated(shape=(1, 3), kernel=2, pooling="max"),
+    Circular(),
+    Circular(gated=True),
 )
 WITH_GATES = tuple(one for one in ARCHITECTURES if not isinstance(one.source, NoGates))
 
@@ -114,6 +119,9 @@ NORMS = [
     FunctionInstance("column_norm", (3, 2, 3), lambda cast: ColumnNorm(alpha=0.7)),
     FunctionInstance("nuclear_tall", (2, 3, 2), lambda cast: Nuclear(alpha=0.7)),
     FunctionInstance("nuclear_wide", (2, 2, 3), lambda cast: Nuclear(alpha=1.3)),
+    FunctionInstance("cells", (2, 4, 2), lambda cast: Cells(Nuclear(alpha=0.7), 2)),
+    FunctionInstance("fourier_odd", (3, 5, 1), lambda cast: FourierNorm(alpha=0.7)),
+    FunctionInstance("fourier_even", (2, 4, 2), lambda cast: FourierNorm(alpha=1.3)),
     FunctionInstance("l1", (3, 2, 2), lambda cast: L1(alpha=0.7)),
     FunctionInstance("eigen_norm", (2, 6, 2), lambda cast: EigenNorm(alpha=0.7)),
     FunctionInstance("sphere_moments", (2, 6, 2), lambda cast: SphereMoments(alpha=0.7)),

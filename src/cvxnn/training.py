@@ -27,7 +27,9 @@ from cvxnn.everywhere.grow import Grow
 from cvxnn.everywhere.open import OpenProblem, open_problem
 from cvxnn.everywhere.sketch import Sketch
 from cvxnn.functions import (
+    ColumnNorm,
     CrossEntropy,
+    GroupNorm,
     Hinge,
     Huber,
     Logistic,
@@ -196,6 +198,9 @@ def solver_for(program: Program, choice: str | Solver) -> tuple[Solver, str]:
         return FISTA(), "a smooth loss and no blocks to choose from: accelerated gradients"
     if program.constraint is None:
         return ADMM(), "a loss with kinks: alternating directions"
+    if not isinstance(program.penalty, GroupNorm | ColumnNorm):
+        # cones are priced by projection, which is the gauge of a Euclidean norm alone
+        return ADMM(), "cones under another than a Euclidean norm: alternating directions"
     return WorkingSet(), "cones: column generation over the gates"
 
 

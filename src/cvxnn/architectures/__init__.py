@@ -13,6 +13,7 @@ from cvxnn.architectures.base import (
 )
 from cvxnn.architectures.batchnorm import BatchNorm, BatchNormNetwork
 from cvxnn.architectures.batchnorm_after import BatchNormAfter, BatchNormAfterNetwork
+from cvxnn.architectures.circular import Circular, CircularNetwork
 from cvxnn.architectures.conv import ConvGated, ConvReLU, images_of
 from cvxnn.architectures.filters import ConvNetwork
 from cvxnn.architectures.free import Free, free_columns
@@ -34,6 +35,8 @@ BY_NAME: dict[str, Architecture] = {
         Polynomial(square=1.0, linear=0.0, constant=0.0),
         ConvReLU(),
         ConvGated(),
+        Circular(),
+        Circular(gated=True),
     )
 }
 """The architectures that users may call by name, with default options."""
@@ -45,6 +48,8 @@ __all__ = [
     "BatchNormAfter",
     "BatchNormAfterNetwork",
     "BatchNormNetwork",
+    "Circular",
+    "CircularNetwork",
     "ConvGated",
     "ConvNetwork",
     "ConvReLU",

@@ -3,6 +3,7 @@
 from cvxnn.functions.base import Cone, ConvexFunction, Penalty, SampleLoss
 from cvxnn.functions.cells import Cells
 from cvxnn.functions.cones import PSD, Nonnegative
+from cvxnn.functions.fourier import FourierNorm
 from cvxnn.functions.hard import HardMargin, Interpolation
 from cvxnn.functions.losses import (
     CrossEntropy,
@@ -34,6 +35,7 @@ __all__ = [
     "ConvexFunction",
     "CrossEntropy",
     "EigenNorm",
+    "FourierNorm",
     "GroupNorm",
     "HardMargin",
     "Hinge",

@@ -12,6 +12,7 @@ from cvxnn.functions import (
     ColumnNorm,
     CrossEntropy,
     EigenNorm,
+    FourierNorm,
     GroupNorm,
     HardMargin,
     Hinge,
@@ -27,6 +28,7 @@ from cvxnn.functions import (
     Unpenalised,
 )
 from cvxnn.functions.cells import cells_as_columns
+from cvxnn.functions.fourier import coefficients, counts
 from cvxnn.solvers.piece import Floats, Matrix, Piece
 from cvxnn.solvers.pieces_spectral import eigen_norm, sphere_moments
 
@@ -216,6 +218,16 @@ def cells(penalty: Cells, shape: tuple[int, ...]) -> Piece:
     return piece._replace(square=piece.square[back], on=on)
 
 
+def fourier_norm(penalty: FourierNorm, shape: tuple[int, ...]) -> Piece:
+    """Return alpha / sqrt(d) times the sum of moduli: norms of real and imaginary parts."""
+    p, d, c = shape
+    waves = coefficients(np.eye(d)[None])[0]
+    planes = np.stack([waves.real, waves.imag], axis=1) * counts(np.eye(d)[None])[0, :, :, None]
+    every = np.kron(planes.reshape(-1, d), np.eye(c)).reshape(len(planes), 2, c, d * c)
+    pick = every.swapaxes(1, 2).reshape(-1, 2, d * c)
+    return _norms(penalty.alpha / np.sqrt(d), pick, p)
+
+
 def absolute(penalty: L1, shape: tuple[int, ...]) -> Piece:
     """Return alpha times the sum of t >= |x|."""
     size = int(np.prod(shape))
@@ -258,6 +270,7 @@ PENALTIES: dict[type, Callable[[Any, tuple[int, ...]], Piece]] = {
     ColumnNorm: column_norm,
     Nuclear: nuclear,
     Cells: cells,
+    FourierNorm: fourier_norm,
     L1: absolute,
     Ridge: ridge,
     Unpenalised: nothing,
