@@ -234,6 +234,8 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         words = {"intercept": self.fit_intercept, "skip": skip}
         if training.grows(architecture, self._choice(architecture, target.shape[1])):
             problem = training.open_problem_of(architecture, X, target, weights, loss, **words)
+            if problem.pooling is not None:
+                memory.require(memory.of_growth(*problem.features.shape))
             return problem, *training.open_solver(problem, self.solver, seed, self.tol)
         gates, scope = self._gates(architecture, X, seed)
         given = training.problem_of(
@@ -246,7 +248,10 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         if training.grows(architecture, self._choice(architecture, outputs)):
             dense = 0 if stays(X, False) else dense_bytes(X)
             rows, width = architecture.features(X[:1]).shape
-            memory.require(dense + memory.of_growth(X.shape[0] * rows, width))
+            if rows == 1:
+                memory.require(dense + memory.of_growth(X.shape[0], width))
+            else:  # equal patches are made one first; what is left is counted then
+                memory.require(dense + memory.of_patches(X.shape[0] * rows, width))
         else:
             loss, whole = self._loss(outputs), not by_blocks(self, architecture)
             training.require_memory(architecture, X, gates, outputs, loss, self.solver, whole=whole)

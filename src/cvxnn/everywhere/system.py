@@ -129,10 +129,15 @@ class System:
         n, (k, d) = len(jacobian), self.unit.shape
         if n > MOST_PAIRED:
             return None
-        turned: Single = jacobian.reshape(n, k, d).swapaxes(0, 1) @ self.blocks
-        whole: Single = turned.swapaxes(0, 1).reshape(n, k * d) @ jacobian.T
-        whole += np.eye(n, dtype=np.float32)
-        return np.asarray((whole + whole.T) / np.float32(2))
+        # rounding may leave a block indefinite: its negative part is left out
+        values, axes = np.linalg.eigh((self.inverse + self.inverse.swapaxes(1, 2)) / 2)
+        roots = (axes * np.sqrt(np.maximum(values, 0.0))[:, None, :]).astype(np.float32)
+        turned: Single = jacobian.reshape(n, k, d).swapaxes(0, 1) @ roots
+        wide = turned.swapaxes(0, 1).reshape(n, k * d)
+        whole: Single = wide @ wide.T
+        diagonal = np.einsum("ii->i", whole)
+        diagonal += 1
+        return whole
 
 
 class Inverse:
