@@ -19,7 +19,7 @@ CLOSE = 1e-12
 """How far behind a face, relative to its length, a projected point may be left by rounding."""
 _TINY = 1e-30
 """A step so short that a prox is the projection onto the domain."""
-_CUTS, _CUT = 200, 1e-9
+_CUTS, CUT = 200, 1e-9
 """Linear programs at most, and the share of a polar that they may leave."""
 _ROUNDS = 60
 """Accelerated steps on all blocks at once, before any block is projected exactly."""
@@ -71,9 +71,14 @@ def _pushed(rows: Floats, g: Floats, penalty: Penalty) -> Floats:
         polar = float(penalty.polar(point[None, :, None])[0])
         if polar < float(penalty.polar(best[None, :, None])[0]):
             best = point
-        if polar <= size * float(solved.x[-1]) + _CUT * size:
+        if polar <= size * float(solved.x[-1]) + CUT * size:
             break
     return best
+
+
+def by_projection(penalty: Penalty) -> bool:
+    """Tell whether projection onto a cone gives the polar gauge there, as of Euclidean norms."""
+    return isinstance(penalty, GroupNorm | ColumnNorm)
 
 
 def unit_rows(rows: Array) -> Floats:
@@ -206,11 +211,11 @@ def polar_bound(
     if program.constraint is None:
         return float(rough.max())
     g, settled = program.lift.adjoint(dual), 0.0
+    euclidean = by_projection(program.penalty)
     for block in np.argsort(-rough):
         if rough[block] <= max(settled, enough):
             return max(settled, float(rough[block]))
         rows, own = program.constraint.map.rows(int(block)), g[int(block), :, :]
-        euclidean = isinstance(program.penalty, GroupNorm | ColumnNorm)
         exact = project_onto_cone(rows, own) if euclidean else pushed(rows, own, program.penalty)
         bound = min(float(program.penalty.polar(exact[None, :, :])[0]), float(rough[block]))
         settled = max(settled, bound)

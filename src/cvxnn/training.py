@@ -27,9 +27,7 @@ from cvxnn.everywhere.grow import Grow
 from cvxnn.everywhere.open import OpenProblem, open_problem
 from cvxnn.everywhere.sketch import Sketch
 from cvxnn.functions import (
-    ColumnNorm,
     CrossEntropy,
-    GroupNorm,
     Hinge,
     Huber,
     Logistic,
@@ -43,6 +41,7 @@ from cvxnn.gates import Gates
 from cvxnn.gates.base import pattern_keys
 from cvxnn.path import interior_dual, null_model
 from cvxnn.program import Iterate, Program
+from cvxnn.projection import by_projection
 from cvxnn.solve import Progress, Solution, Solver, Status, solve
 from cvxnn.solvers import ADMM, FISTA, Newton, Reference, WorkingSet
 from cvxnn.solvers.reference import TINY
@@ -198,8 +197,7 @@ def solver_for(program: Program, choice: str | Solver) -> tuple[Solver, str]:
         return FISTA(), "a smooth loss and no blocks to choose from: accelerated gradients"
     if program.constraint is None:
         return ADMM(), "a loss with kinks: alternating directions"
-    if not isinstance(program.penalty, GroupNorm | ColumnNorm):
-        # cones are priced by projection, which is the gauge of a Euclidean norm alone
+    if not by_projection(program.penalty):  # as a working set prices cones
         return ADMM(), "cones under another than a Euclidean norm: alternating directions"
     return WorkingSet(), "cones: column generation over the gates"
 
