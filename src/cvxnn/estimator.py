@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, check_X_y, validate_data
 
-from cvxnn import memory, training
+from cvxnn import training
 from cvxnn.architectures import Architecture, by_rows, images_of
 from cvxnn.arrays import Array, like, to_numpy
 from cvxnn.certificate import Scope
@@ -25,11 +25,18 @@ from cvxnn.functions import SampleLoss
 from cvxnn.linalg import threads
 from cvxnn.patches import as_table
 from cvxnn.path import alpha_max
-from cvxnn.reading import by_blocks, on_device, report_progress, validated
+from cvxnn.reading import (
+    by_blocks,
+    on_device,
+    report_progress,
+    require_directions,
+    require_growth,
+    validated,
+)
 from cvxnn.samples import Samples, distinct_samples, fingerprint, positive_weights
 from cvxnn.selection import Fold, Measure, Search, Table, content_folds, cross_validate, folds_of
 from cvxnn.solve import Progress, Solver, Status
-from cvxnn.streamed import dense_bytes, held, stays
+from cvxnn.streamed import held
 from cvxnn.truncation import inward, leading_directions, on_all_columns, outward, seen_of
 
 Floats = NDArray[np.float64]
@@ -167,11 +174,7 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         """Return the leading directions (d, rank) of the samples, None where all are seen."""
         if self.rank is None:
             return None
-        if images_of(training.architecture_of(self.architecture)) is not None:
-            raise ValueError(
-                f"rank is {self.rank!r} but filters see patches of images, not directions of X; "
-                "leave rank=None"
-            )
+        require_directions(training.architecture_of(self.architecture))
         return leading_directions(X[samples.index], samples.weights, self.rank)
 
     def _trained(self, problem: Any, choice: "Choice", begin: float) -> training.Trained:
@@ -234,8 +237,6 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         words = {"intercept": self.fit_intercept, "skip": skip}
         if training.grows(architecture, self._choice(architecture, target.shape[1])):
             problem = training.open_problem_of(architecture, X, target, weights, loss, **words)
-            if problem.pooling is not None:
-                memory.require(memory.of_growth(*problem.features.shape))
             return problem, *training.open_solver(problem, self.solver, seed, self.tol)
         gates, scope = self._gates(architecture, X, seed)
         given = training.problem_of(
@@ -246,12 +247,7 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     def _require_memory(self, architecture: Architecture, X: Any, outputs: int) -> None:
         gates = self._gate_count()
         if training.grows(architecture, self._choice(architecture, outputs)):
-            dense = 0 if stays(X, False) else dense_bytes(X)
-            rows, width = architecture.features(X[:1]).shape
-            if rows == 1:
-                memory.require(dense + memory.of_growth(X.shape[0], width))
-            else:  # equal patches are made one first; what is left is counted then
-                memory.require(dense + memory.of_patches(X.shape[0] * rows, width))
+            require_growth(architecture, X)
         else:
             loss, whole = self._loss(outputs), not by_blocks(self, architecture)
             training.require_memory(architecture, X, gates, outputs, loss, self.solver, whole=whole)

@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import validate_data
 
-from cvxnn.architectures import Architecture
+from cvxnn import memory
+from cvxnn.architectures import Architecture, in_places
 from cvxnn.arrays import Array
 from cvxnn.errors import UnsupportedError
 from cvxnn.solve import Progress
-from cvxnn.streamed import mapped, require_finite
+from cvxnn.streamed import dense_bytes, mapped, require_finite, stays
 
 
 def validated(estimator: Any, X: Any, y: Any = "no_validation", **words: Any) -> Any:
@@ -34,6 +35,26 @@ def by_blocks(model: Any, architecture: Architecture) -> bool:
     enumerated = isinstance(model.gates, str) and model.gates == "enumerate"
     whole = bool(model.skip) or enumerated or model.rank is not None or model.device is not None
     return architecture.streams and not whole
+
+
+def require_growth(architecture: Architecture, X: Array) -> None:
+    """Raise MemoryBudgetError where growing a network on X (n, d) would not fit.
+
+    Of patches the equal ones are made one first; what is left is counted then.
+    """
+    dense = 0 if stays(X, False) else dense_bytes(X)
+    rows, width = architecture.features(X[:1]).shape  # of one sample
+    count = memory.of_growth if rows == 1 else memory.of_patches
+    memory.require(dense + count(X.shape[0] * rows, width))
+
+
+def require_directions(architecture: Architecture) -> None:
+    """Raise ValueError where networks cannot be trained on directions of X."""
+    if in_places(architecture):
+        raise ValueError(
+            f"rank is given but {architecture.name} networks see pixels in their places, not "
+            "directions of X; leave rank=None"
+        )
 
 
 def report_progress(event: Progress) -> None:

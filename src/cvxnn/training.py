@@ -172,6 +172,8 @@ def open_problem_of(
     free = free_columns(X, intercept=intercept, skip=skip)
     loss_of_all = mean_loss(loss, target, weights)
     problem = open_problem(architecture.weighted(weights), X, loss_of_all, free)
+    if problem.pooling is not None:
+        memory.require(memory.of_growth(*problem.features.shape))
     return problem.within(interior_dual(problem.program))
 
 

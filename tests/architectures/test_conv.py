@@ -24,10 +24,13 @@ from cvxnn import (
     verify,
 )
 from cvxnn.export import to_torch
-from cvxnn.functions import Squared
+from cvxnn.functions import CrossEntropy, Squared
 from cvxnn.gates.filters import PatchGates
 from cvxnn.maps import Pooled, pooled_factors
 from cvxnn.patches import Patches, patches_of
+from cvxnn.solve import solve
+from cvxnn.solvers import ADMM, FISTA, Newton, Reference, WorkingSet
+from cvxnn.training import problem_of
 
 # the signals of section A, windows of two
 S = np.array([[1.0, 2, -1, 0], [0, -1, 2, 1], [-2, 1, 1, -1], [1, -1, 0, 2]])
@@ -275,6 +278,25 @@ def test_a_map_too_large_to_be_held_gives_the_same(
     assert other.certificate_.upper == pytest.approx(held.certificate_.upper, rel=1e-6)
 
 
+@pytest.mark.parametrize("loss", [Squared(), CrossEntropy()], ids=lambda loss: loss.name)
+@pytest.mark.parametrize("cells", [1, 2])
+def test_solvers_agree_on_cells_beside_each_other(loss: Any, cells: int) -> None:
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((10, 4)), np.eye(2)[rng.integers(2, size=10)]
+    architecture = ConvGated(shape=(1, 4), kernel=2, cells=cells)
+    gates = architecture.source.draw(architecture.features(X), 4, rng)
+    words: Any = {"scope": Scope.GIVEN_GATES, "intercept": True, "skip": False}
+    problem = problem_of(architecture, X, y, np.ones(10), loss, gates, **words).at(0.02)
+    found = [
+        solve(problem.working(), solver, tol=1e-7, judge=problem.judge, max_iter=40_000)
+        for solver in (Reference(), FISTA(), Newton(), ADMM(), WorkingSet())
+    ]
+    optimum = found[0].certificate.upper
+    for solution in found:
+        assert solution.certificate.proves(1e-7)
+        assert solution.certificate.upper == pytest.approx(optimum, rel=1e-6)
+
+
 # gates
 
 
@@ -416,7 +438,7 @@ def test_images_of_another_shape_are_said() -> None:
         model.fit(np.ones((6, 59)), y)
     with pytest.raises(ValueError, match="pass the architecture with shape="):
         ConvexRegressor("gated", alpha=0.1).fit(np.ones((6, 4, 5, 3)), y)
-    with pytest.raises(ValueError, match="patches of images, not directions"):
+    with pytest.raises(ValueError, match="pixels in their places, not directions"):
         ConvexRegressor(ConvGated(shape=(3, 4, 5), kernel=2), alpha=0.1, rank=4).fit(
             np.random.default_rng(0).standard_normal((6, 60)), y
         )

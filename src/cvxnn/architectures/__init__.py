@@ -14,7 +14,7 @@ from cvxnn.architectures.base import (
 from cvxnn.architectures.batchnorm import BatchNorm, BatchNormNetwork
 from cvxnn.architectures.batchnorm_after import BatchNormAfter, BatchNormAfterNetwork
 from cvxnn.architectures.circular import Circular, CircularNetwork
-from cvxnn.architectures.conv import ConvGated, ConvReLU, images_of
+from cvxnn.architectures.conv import ConvGated, ConvReLU, images_of, in_places
 from cvxnn.architectures.filters import ConvNetwork
 from cvxnn.architectures.free import Free, free_columns
 from cvxnn.architectures.gated import GatedNetwork, GatedReLU
@@ -71,5 +71,6 @@ __all__ = [
     "free_columns",
     "growing",
     "images_of",
+    "in_places",
     "objective",
 ]

@@ -10,6 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from cvxnn.architectures.base import Sizes
+from cvxnn.architectures.circular import Circular
 from cvxnn.architectures.filters import (
     CONV_AXES,
     ConvNetwork,
@@ -292,6 +293,11 @@ class ConvGated:
         pool = self.patches.pool(self.pooling)
         blocks = p * d * outputs * self.patches.n_cells
         return Sizes(lift=lift_numbers(n, d, p, pool), blocks=blocks, rows=0)
+
+
+def in_places(architecture: Any) -> bool:
+    """Tell whether columns have places beside each other, so that directions of X will not do."""
+    return isinstance(architecture, ConvReLU | ConvGated | Circular)
 
 
 def images_of(architecture: Any) -> tuple[int, ...] | None:
