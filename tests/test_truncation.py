@@ -11,9 +11,11 @@ from scipy.sparse import csr_array
 from typer.testing import CliRunner
 
 from cvxnn import (
+    Circular,
     ConvexClassifier,
     ConvexRegressor,
     ConvexRegressorCV,
+    ConvGated,
     ReLU,
     Scope,
     load,
@@ -21,7 +23,7 @@ from cvxnn import (
     save,
     verify,
 )
-from cvxnn.architectures import BY_NAME
+from cvxnn.architectures import BY_NAME, in_places
 from cvxnn.cli import app
 from cvxnn.errors import UnsupportedError
 from cvxnn.functions import Huber, Quantile, Squared
@@ -145,7 +147,14 @@ def test_gated_networks_lose_no_more_than_is_claimed(outputs: int, weighted: boo
 # what a network of low rank is
 
 
-@pytest.mark.parametrize("name", BY_NAME)
+def test_pixels_have_places() -> None:
+    X, y = data(0)
+    for architecture in (Circular(), ConvGated(shape=(1, X.shape[1]), kernel=2)):
+        with pytest.raises(ValueError, match="pixels in their places, not directions of X"):
+            ConvexRegressor(architecture, alpha=0.02, rank=2).fit(X, y)
+
+
+@pytest.mark.parametrize("name", [name for name, one in BY_NAME.items() if not in_places(one)])
 def test_the_network_sees_the_directions_alone(name: str, tmp_path: Path) -> None:
     X, y = data(0)
     model = ConvexRegressor(name, alpha=0.02, rank=2, n_gates=30, random_state=0, proof_time=0.2)

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from cvxnn.architectures import BY_NAME, Architecture, Network, evaluate, growing
+from cvxnn.architectures import BY_NAME, Architecture, Network, evaluate, growing, images_of
 from cvxnn.arrays import Array, is_sparse
 from cvxnn.certificate import Certificate, Scope
 from cvxnn.errors import UnsupportedError
@@ -14,6 +14,7 @@ from cvxnn.everywhere.open import OpenProblem
 from cvxnn.functions import SampleLoss
 from cvxnn.gates import Gates
 from cvxnn.linalg import threads
+from cvxnn.patches import as_table
 from cvxnn.samples import positive_weights
 from cvxnn.solve import solve_part
 from cvxnn.solver_choice import named
@@ -71,7 +72,7 @@ def certify_network(
     target = np.asarray(y, dtype=np.float64)
     target = target[:, None] if target.ndim == 1 else target
     weights, keep = positive_weights(sample_weight, len(target))
-    given: Any = X.tocsr() if is_sparse(X) else np.asarray(X)
+    given: Any = X.tocsr() if is_sparse(X) else as_table(np.asarray(X), images_of(architecture))
     rows = held(given, architecture.streams and not skip)[keep]
     sample_loss: SampleLoss = named("loss", loss, LOSSES, LOSSES)
     data = (rows, target[keep], weights[keep], sample_loss)
@@ -93,8 +94,8 @@ def _gates(
 ) -> tuple[Gates, Scope]:
     rng = np.random.default_rng(0)  # given and enumerated gates draw nothing
     if choice == "own" and network.n_neurons == 0:
-        width = network.rules.shape[1]
-        return Gates(np.zeros((0, width)), np.zeros((0, len(rows)), bool)), Scope.GIVEN_GATES
+        count, width = len(architecture.features(rows)), network.rules.shape[1]
+        return Gates(np.zeros((0, width)), np.zeros((0, count), bool)), Scope.GIVEN_GATES
     return gates_of(architecture, rows, network.rules if choice == "own" else choice, 1, rng)
 
 

@@ -1,5 +1,6 @@
 """What the estimators share: everything but the meaning of y."""
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterable
@@ -14,21 +15,28 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, check_X_y, validate_data
 
-from cvxnn import memory, solver_choice, training
-from cvxnn.architectures import Architecture, by_rows, growing
+from cvxnn import solver_choice, training
+from cvxnn.architectures import Architecture, by_rows, images_of
 from cvxnn.arrays import Array, like, to_numpy
 from cvxnn.certificate import Scope
 from cvxnn.encoding import ColumnEncoder, holds_text
 from cvxnn.errors import CertificateWarning
-from cvxnn.everywhere.widen import MOST, Widen
 from cvxnn.functions import SampleLoss
 from cvxnn.linalg import threads
+from cvxnn.patches import as_table
 from cvxnn.path import alpha_max, null_start
-from cvxnn.reading import by_blocks, on_device, report_progress, validated
+from cvxnn.reading import (
+    of_columns,
+    on_device,
+    report_progress,
+    require_directions,
+    require_fit,
+    validated,
+)
 from cvxnn.samples import Samples, distinct_samples, fingerprint, positive_weights
 from cvxnn.selection import Fold, Measure, Search, Table, content_folds, cross_validate, folds_of
 from cvxnn.solve import Progress, Solver, Status
-from cvxnn.streamed import dense_bytes, held, stays
+from cvxnn.streamed import held
 from cvxnn.truncation import inward, leading_directions, on_all_columns, outward, seen_of
 
 Floats = NDArray[np.float64]
@@ -104,6 +112,7 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     def _checked(self, X: Any, y: Any = "no_validation", *, reset: bool, **words: Any) -> Any:
         """Return the samples as numbers, and the targets beside them if there are any."""
+        X = as_table(X, images_of(training.architecture_of(self.architecture)))
         if reset:
             self.encoder_ = ColumnEncoder().fit(X) if holds_text(X) else None
         else:
@@ -143,7 +152,7 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         trained = self._trained(problem, choice, begin)
         generators = None if trained.gates is None else trained.gates.generators
         if (directions := self.directions_) is not None:
-            if generators is not None and _of_columns(architecture):
+            if generators is not None and of_columns(architecture):
                 generators = outward(generators, directions)
             data = X[samples.index], samples.weights
             network, claim = on_all_columns(
@@ -158,13 +167,14 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         self.generators_ = self.network_.rules if generators is None else generators
         self.dual_, self.proof_ = samples.spread(to_numpy(trained.dual)), trained.proof
         self.n_iter_ = max(1, trained.solution.iterations)
-        self._n_features_out = self.network_.n_neurons
+        self._n_features_out = math.prod(self.network_.weights_out.shape[:-1])
         self._report()
 
     def _directions(self, X: Any, samples: Samples) -> Floats | None:
         """Return the leading directions (d, rank) of the samples, None where all are seen."""
         if self.rank is None:
             return None
+        require_directions(training.architecture_of(self.architecture))
         return leading_directions(X[samples.index], samples.weights, self.rank)
 
     def _trained(self, problem: Any, choice: "Choice", begin: float) -> training.Trained:
@@ -235,15 +245,8 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         return solver_choice.posed(given, *solver_choice.solver_for(given.program, self.solver))
 
     def _require_memory(self, architecture: Architecture, X: Any, outputs: int) -> None:
-        gates, loss = self._gate_count(), self._loss(outputs)
-        if not training.grows(architecture, self._choice(architecture, outputs)):
-            whole = not by_blocks(self, architecture)
-            training.require_memory(architecture, X, gates, outputs, loss, self.solver, whole=whole)
-        elif growing(architecture):
-            dense = 0 if stays(X, False) else dense_bytes(X)
-            memory.require(dense + memory.of_growth(X.shape[0], X.shape[1] + 1))
-        else:
-            training.require_memory(architecture, X, MOST, outputs, loss, Widen())
+        gates, choice = self._gate_count(), self._choice(architecture, outputs)
+        require_fit(self, architecture, X, outputs, self._loss(outputs), choice, gates)
 
     def _check_limits(self) -> None:
         if not (isinstance(self.proof_time, Real) and float(self.proof_time) >= 0):
@@ -282,7 +285,7 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     def _inward(self, generators: Array) -> Array:
         """Return generators on all columns as those on the directions that are seen."""
-        if self.directions_ is None or not _of_columns(self.architecture_):
+        if self.directions_ is None or not of_columns(self.architecture_):
             return generators
         return inward(np.atleast_2d(np.asarray(generators)), self.directions_)
 
@@ -391,8 +394,3 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     def _loss(self, outputs: int) -> SampleLoss:
         loss: SampleLoss = solver_choice.named("loss", self.loss, training.LOSSES, self._losses)
         return loss
-
-
-def _of_columns(architecture: Architecture) -> bool:
-    """Tell whether gates are vectors of the data's columns, not of an inner layer's outputs."""
-    return "width" in architecture.axes["weights_in"]

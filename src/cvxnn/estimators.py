@@ -36,8 +36,9 @@ class ConvexRegressor(RegressorMixin, ConvexNetworkBase):
     ----------
     architecture : str or Architecture, default="relu"
         "relu", "gated", "batchnorm", "batchnorm_after", "threshold", "sign", "polynomial",
-        "quadratic", "deep", "deep_gated", "deep_linear", "deep_threshold", "deep_sign", or an
-        object such as `ReLU(bias=False)`.
+        "quadratic", "deep", "deep_gated", "deep_linear", "deep_threshold", "deep_sign", "circular",
+        "circular_gated", or an object such as `ReLU(bias=False)`; for images `ConvReLU(shape=...)`
+        and `ConvGated(shape=...)`, which "conv" and "conv_gated" are for those of 28 x 28 pixels.
     alpha : float or "auto", default="auto"
         Strength of weight decay, > 0. "auto" takes the best of a warm-started geometric path below
         `alpha_max_` by five-fold validation of the loss; `ConvexRegressorCV` has more to say.
@@ -181,6 +182,7 @@ class ConvexRegressor(RegressorMixin, ConvexNetworkBase):
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "ConvexRegressor":
         """Train on samples `X` (n, d) and targets `y` (n,) or (n, c); return self.
 
+        For convolutional architectures `X` may be images (n, C, H, W) or signals (n, C, L) too.
         Columns of a frame that hold text or categories become one column a category.
 
         `X` is an array, a memory map or a sparse matrix. With architecture "gated" large data are

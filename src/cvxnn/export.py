@@ -22,7 +22,8 @@ _EPS = 1e-30
 def to_torch(model: Any) -> Any:
     """Return a fitted estimator's network, or a network, as a torch module in float64.
 
-    ReLU networks become Linear, ReLU, Linear; batch-normalised ones have a `BatchNorm1d` with
+    ReLU networks become Linear, ReLU, Linear, convolutional ones Conv2d (or Conv1d), ReLU,
+    pooling, Linear, on images flattened or not; batch-normalised ones have a `BatchNorm1d` with
     eps = 1e-30 beside the ReLU, threshold and sign networks a step without gradient. Hidden layers
     that torch has none of compute the network's own formula, with gradients in `weights_in`. The
     module is in evaluation mode and gives the outputs of the network, (n, c): classifiers their
@@ -67,10 +68,13 @@ def to_torch(model: Any) -> Any:
         def __init__(self) -> None:
             super().__init__()
             self.hidden = hidden
-            self.outputs = linear(to_numpy(network.weights_out).T, network.intercept)
+            outward = to_numpy(network.weights_out)
+            outward = outward.reshape(-1, outward.shape[-1])
+            self.outputs = linear(outward.T, network.intercept)
             self.skip = linear(to_numpy(network.skip).T, None)
 
         def forward(self, X: Any) -> Any:
+            X = X.flatten(1)
             return self.outputs(self.hidden(X)) + self.skip(X)
 
     return Module().eval()
@@ -228,6 +232,63 @@ def _deep(network: Any) -> Any:
     return Deep()
 
 
+def _conv(network: Any) -> Any:
+    """Return the filters as a Conv1d or Conv2d, with ReLU or gates, and the pooling."""
+    import torch
+
+    patches, pooling = network.patches, network.pooling
+    pool = torch.from_numpy(patches.pool(pooling))
+    places = [np.flatnonzero(patches.cell == cell) for cell in range(patches.n_cells)]
+    gated = network.gates is not None
+
+    def convolution(weights: Any) -> Any:
+        kind = torch.nn.Conv1d if len(patches.kernel) == 1 else torch.nn.Conv2d
+        layer = torch.nn.utils.skip_init(
+            kind,
+            patches.shape[0],
+            len(weights),
+            patches.kernel,
+            stride=patches.stride,
+            padding=patches.padding,
+            dilation=patches.dilation,
+            bias=weights.shape[1] > patches.width,
+            dtype=torch.float64,
+        )
+        rows = torch.from_numpy(np.array(to_numpy(weights), dtype=np.float64))
+        with torch.no_grad():
+            layer.weight.copy_(rows[:, : patches.width].reshape(layer.weight.shape))
+            if layer.bias is not None:
+                layer.bias.copy_(rows[:, -1])
+        return layer
+
+    class Conv(torch.nn.Module):  # type: ignore[misc]
+        """Filters, what is open of them, and the sum, mean or maximum over each cell."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.filters = convolution(network.weights_in)
+            self.register_buffer("pool", pool)
+            if gated:
+                rules = torch.from_numpy(np.array(to_numpy(network.gates), dtype=np.float64))
+                self.register_buffer("gates", rules)
+
+        def forward(self, X: Any) -> Any:
+            values = self.filters(X.reshape(-1, *patches.shape)).flatten(2)
+            if gated:
+                own = replace(network, gates=self.gates)
+                rows = patches.rows(X, self.gates.shape[1] > patches.width)
+                open_ = own.opened(rows).reshape(len(X), patches.count, -1)
+                values = values * open_.transpose(1, 2)
+            else:
+                values = values.relu()
+            if pooling == "max" and not gated:
+                cells = [values[:, :, cell].amax(dim=2) for cell in places]
+                return torch.stack(cells, dim=2).flatten(1)
+            return (values @ self.pool.T).flatten(1)
+
+    return Conv()
+
+
 _OUTER = ("weights_out", "intercept", "skip")
 """What the layers beside the hidden one hold."""
 
@@ -239,5 +300,7 @@ _HIDDEN: dict[str, Callable[[Any], Any]] = {
     "sign": _step,
     "deep_threshold": _deep,
     "deep_sign": _deep,
+    "conv": _conv,
+    "conv_gated": _conv,
 }
 """What makes the hidden layers of torch's own layers, by architecture."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from cvxnn.architectures.base import Sizes
 from cvxnn.errors import MemoryBudgetError
 from cvxnn.everywhere.neurons import MOST_CURVED, MOST_PAIRED
+from cvxnn.everywhere.price import ROOM
 from cvxnn.everywhere.splines import MOST_KINKS
 from cvxnn.solve import Solver
 from cvxnn.solvers import Direct
@@ -71,9 +72,14 @@ def of_growth(n: int, d: int) -> int:
     candidates = 2 * (2048 + neurons)
     pairs = n * n if n <= MOST_PAIRED else 0
     squares = n * d * d if n * d * d <= 2e7 else 0
-    single = 3 * pairs + squares + 3 * n * candidates
+    single = 3 * pairs + squares + 3 * min(n * candidates, ROOM)
     curved = min(neurons * d * d, MOST_CURVED)
     return _BASE + 8 * (4 * n * d + 8 * n * neurons + 3 * curved) + 4 * single
+
+
+def of_patches(rows: int, h: int) -> int:
+    """Return the bytes that it takes to find the equal ones of patches (rows, h)."""
+    return _BASE + 8 * rows * (5 * h + 6)
 
 
 def of_splines(n: int) -> int:

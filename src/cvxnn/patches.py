@@ -160,7 +160,7 @@ def patches_of(
 
 def _each(name: str, size: Sizes, axes: int) -> tuple[int, ...]:
     """Return a size for every axis; ValueError for others than integers, positive but paddings."""
-    given = (size,) * axes if isinstance(size, int | np.integer) else tuple(size)
+    given = tuple(size) if isinstance(size, Sequence) else (size,) * axes
     least = 0 if name == "padding" else 1
     numbers: tuple[Any, ...] = given
     whole = [isinstance(one, int | np.integer) and one >= least for one in numbers]

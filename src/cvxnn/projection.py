@@ -1,13 +1,15 @@
 """Projection onto the cones of activation patterns, and the dual norms that it gives."""
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import linprog
 
 from cvxnn.arrays import Array, device, like, namespace, to_numpy
-from cvxnn.functions import Parts
+from cvxnn.functions import ColumnNorm, GroupNorm, Parts, Penalty
 from cvxnn.maps import row_blocks
 from cvxnn.program import Constraint, Program
 from cvxnn.shortest import shortest_parts
@@ -19,6 +21,8 @@ CLOSE = 1e-12
 """How far behind a face, relative to its length, a projected point may be left by rounding."""
 _TINY = 1e-30
 """A step so short that a prox is the projection onto the domain."""
+_CUTS, CUT = 200, 1e-9
+"""Linear programs at most, and the share of a polar that they may leave."""
 _ROUNDS = 60
 """Accelerated steps on all blocks at once, before any block is projected exactly."""
 
@@ -33,6 +37,50 @@ def project_onto_cone(rows: Array, vectors: Array) -> Array:
     none = np.zeros(0, dtype=np.int64)
     projected = [nearest(unit, column, none)[0] for column in host.T]
     return like(np.stack(projected, axis=1), vectors)
+
+
+def pushed(rows: Array, vectors: Array, penalty: Penalty) -> Array:
+    """Return g + rows' m (d, c) of the least polar that is found, m >= 0, column by column.
+
+    By cutting planes: the polar is the largest of <g + rows' m, u> over the u of penalty 1, and
+    each linear program in m adds the u that is largest at its solution [Kelley1960]. Every result
+    bounds the maximum of <g, u> over the u of the cone and of penalty 1.
+    """
+    host, unit = to_numpy(vectors).astype(float), unit_rows(rows)
+    columns = [_pushed(unit, column, penalty) for column in host.T]
+    return like(np.stack(columns, axis=1), vectors)
+
+
+def _pushed(rows: Floats, g: Floats, penalty: Penalty) -> Floats:
+    best, size = g, float(penalty.polar(g[None, :, None])[0])
+    if not len(rows) or size == 0:
+        return g
+    cuts, point = np.zeros((0, len(g))), g
+    for _ in range(_CUTS):
+        found = to_numpy(penalty.direction(point[None, :, None]))[0, :, 0]
+        cuts = np.concatenate([cuts, found[None]])
+        # min t with <g + rows' m, u> <= t: m in units of the size of g
+        solved = linprog(
+            np.concatenate([np.zeros(len(rows)), [1.0]]),
+            A_ub=np.column_stack([cuts @ rows.T, -np.ones(len(cuts))]),
+            b_ub=-(cuts @ g) / size,
+            bounds=[(0, None)] * len(rows) + [(0, None)],
+            options={"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
+        )
+        if solved.x is None:
+            break
+        point = g + size * np.maximum(solved.x[:-1], 0.0) @ rows
+        polar = float(penalty.polar(point[None, :, None])[0])
+        if polar < float(penalty.polar(best[None, :, None])[0]):
+            best = point
+        if polar <= size * float(solved.x[-1]) + CUT * size:
+            break
+    return best
+
+
+def by_projection(penalty: Penalty) -> bool:
+    """Tell whether projection onto a cone gives the polar gauge there, as of Euclidean norms."""
+    return isinstance(penalty, GroupNorm | ColumnNorm | Parts)
 
 
 def unit_rows(rows: Array) -> Floats:
@@ -183,7 +231,8 @@ def cone_polar(program: Program, block: int, g: Array) -> float:
     assert program.constraint is not None
     rows, penalty = program.constraint.map.rows(block), program.penalty
     if not isinstance(penalty, Parts) or penalty.count == 1:
-        return float(penalty.polar(project_onto_cone(rows, g)[None, :, :])[0])
+        near = project_onto_cone if by_projection(penalty) else partial(pushed, penalty=penalty)
+        return float(penalty.polar(near(rows, g)[None, :, :])[0])
     host, unit = to_numpy(g).astype(float), unit_rows(rows)
     points = [shortest_parts(unit, column, penalty.count, nearest) for column in host.T]
     return float(penalty.polar(like(np.stack(points, axis=1)[None], g))[0])

@@ -5,11 +5,14 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import validate_data
 
-from cvxnn.architectures import Architecture
+from cvxnn import memory, training
+from cvxnn.architectures import Architecture, growing, in_places
 from cvxnn.arrays import Array
 from cvxnn.errors import UnsupportedError
+from cvxnn.everywhere.widen import MOST, Widen
+from cvxnn.functions import SampleLoss
 from cvxnn.solve import Progress
-from cvxnn.streamed import mapped, require_finite
+from cvxnn.streamed import dense_bytes, mapped, require_finite, stays
 
 
 def validated(estimator: Any, X: Any, y: Any = "no_validation", **words: Any) -> Any:
@@ -34,6 +37,46 @@ def by_blocks(model: Any, architecture: Architecture) -> bool:
     enumerated = isinstance(model.gates, str) and model.gates == "enumerate"
     whole = bool(model.skip) or enumerated or model.rank is not None or model.device is not None
     return architecture.streams and not whole
+
+
+def require_fit(
+    model: Any,
+    architecture: Architecture,
+    X: Array,
+    outputs: int,
+    loss: SampleLoss,
+    choice: Any,
+    gates: int,
+) -> None:
+    """Raise MemoryBudgetError where a fit on X (n, d) would not; `choice` is that of the gates.
+
+    Growing counts neurons and candidates; of patches the equal ones are made one first, and what
+    is left is counted then. Widening counts the most patterns that it may hold.
+    """
+    if not training.grows(architecture, choice):
+        whole = not by_blocks(model, architecture)
+        training.require_memory(architecture, X, gates, outputs, loss, model.solver, whole=whole)
+    elif growing(architecture):
+        dense = 0 if stays(X, False) else dense_bytes(X)
+        rows, width = architecture.features(X[:1]).shape  # of one sample
+        count = memory.of_growth if rows == 1 else memory.of_patches
+        memory.require(dense + count(X.shape[0] * rows, width))
+    else:
+        training.require_memory(architecture, X, MOST, outputs, loss, Widen())
+
+
+def of_columns(architecture: Architecture) -> bool:
+    """Tell whether gates are vectors of the data's columns, not of an inner layer's outputs."""
+    return "width" in architecture.axes["weights_in"]
+
+
+def require_directions(architecture: Architecture) -> None:
+    """Raise ValueError where networks cannot be trained on directions of X."""
+    if in_places(architecture):
+        raise ValueError(
+            f"rank is given but {architecture.name} networks see pixels in their places, not "
+            "directions of X; leave rank=None"
+        )
 
 
 def report_progress(event: Progress) -> None:

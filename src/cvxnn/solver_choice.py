@@ -14,6 +14,7 @@ from cvxnn.everywhere.sketch import Sketch
 from cvxnn.everywhere.widen import Widen
 from cvxnn.functions import EigenNorm, Penalty, Ridge, SampleLoss, SphereMoments, Squared
 from cvxnn.program import Program
+from cvxnn.projection import by_projection
 from cvxnn.solve import Solver
 from cvxnn.solvers import ADMM, FISTA, Direct, Factored, Newton, Reference, WorkingSet
 from cvxnn.solvers.direct import MOST, side
@@ -80,6 +81,8 @@ def solver_for(program: Program, choice: str | Solver) -> tuple[Solver, str]:
         return FISTA(), "a smooth loss and no blocks to choose from: accelerated gradients"
     if program.constraint is None:
         return ADMM(), "a loss with kinks: alternating directions"
+    if not by_projection(program.penalty):  # as a working set prices cones
+        return ADMM(), "cones under another than a Euclidean norm: alternating directions"
     return WorkingSet(), "cones: column generation over the gates"
 
 

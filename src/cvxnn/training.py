@@ -152,6 +152,8 @@ def open_problem_of(
     problem: Any
     if growing(architecture):
         problem = open_problem(architecture.weighted(weights), X, loss_of_all, free)
+        if problem.pooling is not None:
+            memory.require(memory.of_growth(*problem.features.shape))
     else:
         problem = jump_problem(architecture.weighted(weights), X, loss_of_all, free)
     return problem.within(interior_dual(problem.program))
@@ -284,7 +286,8 @@ def require_memory(
 
     `whole` tells that X is needed as one array; else row blocks will do, where it is large.
     """
-    n, d = X.shape[0], architecture.features(X[:1]).shape[1]
+    rows, d = architecture.features(X[:1]).shape  # of one sample
+    n = X.shape[0] * rows
     dense = 0 if stays(X, not whole) else dense_bytes(X)
     none = without_gates(architecture)
     p = 1 if none else p

@@ -15,6 +15,7 @@ from cvxnn.maps import (
     ConeRows,
     Gated,
     LinearMap,
+    Pooled,
     QuadraticForms,
     Signed,
     Stacked,
@@ -88,6 +89,13 @@ def stacked_rows(data: Data, cast: Cast, outputs: int) -> StackedRows:
     return StackedRows(cast(matrices(data)), outputs)
 
 
+def pooled(data: Data, cast: Cast, outputs: int) -> Pooled:
+    """Three places a sample, in two cells."""
+    patches = np.concatenate([data.features, -2 * data.features, data.features / 4])
+    pool = np.array([[0.5, 0.5, 0.0], [0.0, 0.0, 1.0]])
+    return Pooled(cast(patches), cast(np.tile(data.masks, (3, 1))), cast(pool), outputs)
+
+
 MAKERS = {
     "gated": plain,
     "signed": signed,
@@ -95,9 +103,10 @@ MAKERS = {
     "cone_rows": cone_rows,
     "quadratic_forms": forms,
     "stacked": stacked,
+    "pooled": pooled,
     "stacked_rows": stacked_rows,
 }
-LIFTS = ("gated", "signed", "signed_restricted", "quadratic_forms", "stacked")
+LIFTS = ("gated", "signed", "signed_restricted", "quadratic_forms", "stacked", "pooled")
 
 every = pytest.mark.parametrize("name", MAKERS)
 lifts = pytest.mark.parametrize("name", LIFTS)

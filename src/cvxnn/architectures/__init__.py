@@ -13,10 +13,13 @@ from cvxnn.architectures.base import (
 )
 from cvxnn.architectures.batchnorm import BatchNorm, BatchNormNetwork
 from cvxnn.architectures.batchnorm_after import BatchNormAfter, BatchNormAfterNetwork
+from cvxnn.architectures.circular import Circular, CircularNetwork
+from cvxnn.architectures.conv import ConvGated, ConvReLU, images_of, in_places
 from cvxnn.architectures.deep import DeepNetwork, DeepReLU
 from cvxnn.architectures.deep_gated import DeepGatedNetwork, DeepGatedReLU
 from cvxnn.architectures.deep_linear import DeepLinear, DeepLinearNetwork
 from cvxnn.architectures.deep_threshold import DeepThreshold, DeepThresholdNetwork
+from cvxnn.architectures.filters import ConvNetwork
 from cvxnn.architectures.free import Free, free_columns
 from cvxnn.architectures.gated import GatedNetwork, GatedReLU
 from cvxnn.architectures.gated_ridge import ExpertNetwork, GatedRidge
@@ -42,6 +45,10 @@ BY_NAME: dict[str, Architecture] = {
         DeepReLU(),
         DeepGatedReLU(),
         DeepLinear(),
+        ConvReLU(),
+        ConvGated(),
+        Circular(),
+        Circular(gated=True),
     )
 }
 """The architectures that users may call by name, with default options."""
@@ -53,6 +60,11 @@ __all__ = [
     "BatchNormAfter",
     "BatchNormAfterNetwork",
     "BatchNormNetwork",
+    "Circular",
+    "CircularNetwork",
+    "ConvGated",
+    "ConvNetwork",
+    "ConvReLU",
     "DeepGatedNetwork",
     "DeepGatedReLU",
     "DeepLinear",
@@ -81,6 +93,8 @@ __all__ = [
     "evaluate",
     "free_columns",
     "growing",
+    "images_of",
+    "in_places",
     "objective",
     "represented",
 ]

@@ -47,7 +47,7 @@ class Network(Protocol):
 
     @property
     def weights_out(self) -> Array:
-        """(m, c)."""
+        """(m, c), or (m, cells, c)."""
 
     @property
     def intercept(self) -> Array:
@@ -69,7 +69,7 @@ class Network(Protocol):
         """Return the outputs (n, c) for samples (n, d)."""
 
     def hidden(self, X: Array) -> Array:
-        """Return the activations (n, m) of the neurons."""
+        """Return the activations (n, m) of the neurons, or (n, m * cells) of each in every cell."""
 
     def weight_decay(self) -> float:
         """Return sum over neurons of |w_in| |w_out|, what alpha multiplies."""
@@ -143,7 +143,7 @@ class Architecture(Protocol):
         """Return the architecture whose statistics count training samples `weights` (n,) times."""
 
     def features(self, X: Array) -> Array:
-        """Return what the neurons see, (n, d) or (n, d + 1)."""
+        """Return what the neurons see, (n, d) or (n, d + 1); some rows for each sample, or one."""
 
     def lift(self, features: Array, gates: Gates, outputs: int) -> Lift:
         """Return A."""
@@ -175,7 +175,7 @@ class Architecture(Protocol):
         """Return the network whose outputs are the mean of theirs; arrays in host memory."""
 
     def sizes(self, n: int, d: int, p: int, outputs: int) -> Sizes:
-        """Return how many numbers its maps and points hold; `d` counts the bias."""
+        """Return how many numbers its maps and points hold, for features (n, d)."""
 
 
 class Growing(Architecture, Protocol):
@@ -186,6 +186,12 @@ class Growing(Architecture, Protocol):
 
     def plain(self, features: Array) -> Array:
         """Return data X' (n, D) on which every neuron is max(0, X'u), of length |u|."""
+
+    def sums(self, n: int) -> Any:
+        """Return the sparse matrix (n * cells, N) that adds up rows of X', (N, D), to n samples.
+
+        None where every sample is a row.
+        """
 
     def grown(self, parameters: dict[str, Array], features: Array) -> Network:
         """Return the network of a ReLU network's parameters on X'; `features` are in training."""
@@ -222,7 +228,7 @@ class Problem:
             self.architecture.weighted(weights),
             X,
             self.architecture.source.useful(
-                Gates(self.gates.generators, self.gates.masks[:, host]),
+                self.gates.of_samples(host, self.X.shape[0]),
                 self.architecture.features(X),
             ),
             mean_loss(loss.loss, xp.take(loss.target, index, axis=0), weights),

@@ -215,6 +215,9 @@ class BatchNorm:
         columns = scale * features.shape[0] ** 0.5 * white.basis
         return xp.concat([columns, shift * ones], axis=1)
 
+    def sums(self, n: int) -> None:
+        """Return None: every sample is a row."""
+
     def _white(self, features: Array) -> _White:
         return _white(features, self._count(features.shape[0]))
 

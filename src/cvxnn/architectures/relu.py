@@ -123,6 +123,9 @@ class ReLU:
         """Return the features."""
         return features
 
+    def sums(self, n: int) -> None:
+        """Return None: every sample is a row."""
+
     def grown(self, parameters: dict[str, Array], features: Array) -> ReLUNetwork:
         """Return the network with these arrays."""
         return self.network(parameters)

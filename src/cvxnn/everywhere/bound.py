@@ -121,12 +121,12 @@ def _gauge(training: Training, dual: Floats, proof: Proof) -> float:
     if not dual.any():
         return 0.0
     if proof.bound == "closed form":
-        gauge = closed_gauge(training.features, dual, training.alpha)
+        gauge = closed_gauge(training.features, training.pulls(dual), training.alpha)
         return np.inf if gauge is None else gauge
     space = row_space(training.features)
     if proof.bound == "enumeration" and few_patterns(space.features, len(space.turn)):
-        return pattern_gauge(space.features, dual, training.alpha)
-    if len(proof.trees) != 2 * len(views(dual).directions):
+        return pattern_gauge(space.features, training.pulls(dual), training.alpha)
+    if len(proof.trees) != 2 * len(views(training.pulls(dual)).directions):
         return np.inf
     return proved_gauge(training, space, dual, proof.trees)
 
@@ -141,7 +141,7 @@ class _Case(NamedTuple):
 
     @property
     def outputs(self) -> int:
-        return int(self.training.loss.target.shape[1])
+        return self.training.outputs
 
     def admissible(self, dual: Floats) -> Floats:
         point: Floats = in_domain(self.training.loss, self.training.columns, self.interior, dual)
@@ -161,7 +161,7 @@ class _Case(NamedTuple):
     def closed(self, dual: Floats) -> Rung | None:
         """Scale a dual point by its gauge in closed form; None where the data have none."""
         training = self.training
-        gauge = closed_gauge(training.features, dual, training.alpha)
+        gauge = closed_gauge(training.features, training.pulls(dual), training.alpha)
         if gauge is None:
             return None
         lower, point, _ = scaled(training, dual, gauge)
@@ -172,7 +172,8 @@ class _Case(NamedTuple):
         training, dual = self.training, given
         if dual is None:
             dual = self.relaxed(THOROUGH)[0] if self.outputs == 1 else self.null()
-        gauge = pattern_gauge(self.space.features, dual, training.alpha)
+        pulls = training.pulls(dual)
+        gauge = pattern_gauge(self.space.features, pulls, training.alpha)
         lower, point, _ = scaled(training, dual, gauge)
         return Rung(lower, point, (), np.zeros((0, training.features.shape[1])), gauge, 0.0)
 
@@ -186,7 +187,7 @@ class _Case(NamedTuple):
             timed = until > time.perf_counter()
             dual, starts = self.relaxed(THOROUGH if timed else QUICK)
         else:
-            starts = ((even, even),) * len(views(dual).directions)
+            starts = ((even, even),) * len(views(training.pulls(dual)).directions)
         first = rung(training, space, dual, starts)
         if until <= time.perf_counter():
             return first, "relaxed network"
@@ -201,16 +202,17 @@ class _Case(NamedTuple):
     def _goal(self, dual: Floats, objective: float | None, tol: float, until: float) -> Goal:
         """Return what to aim at, the network's dual point scaled by the largest price found."""
         training = self.training
-        priced = price(training.features, dual, self.rng, steps=40)
+        priced = price(training.features, training.pulls(dual), self.rng, steps=40)
         end = dual / max(float(priced.values[0]) / training.alpha, 1.0)
         return Goal(end, dual_value(training, end) if objective is None else objective, tol, until)
 
     def _jointly(self, dual: Floats, starts: Starts, until: float) -> Rung:
         """Search for every view: of a fan up to alpha, of a basis up to its share of the norm."""
-        training, seen_from = self.training, views(dual)
+        training, pulls = self.training, self.training.pulls(dual)
+        seen_from = views(pulls)
         prices = [
             float(price(training.features, column[:, None], self.rng).values[0]) / training.alpha
-            for column in seen_from.directions @ dual.T
+            for column in seen_from.directions @ pulls.T
         ]
         units = np.asarray(prices) + 0.02 * max(prices)
         most = float(units.max() if seen_from.flat else np.linalg.norm(units))
@@ -225,6 +227,6 @@ def _exceeding(training: Training, dual: Floats, directions: Floats) -> Floats |
     lengths = np.linalg.norm(directions, axis=1)
     units = directions[lengths > 0] / lengths[lengths > 0, None]
     hidden = np.maximum(training.features @ units.T, 0)
-    values = np.linalg.norm(hidden.T @ dual, axis=1)
+    values = np.linalg.norm(hidden.T @ training.pulls(dual), axis=1)
     kept = units[values > _BEYOND * training.alpha]
     return kept if len(kept) else None

@@ -149,6 +149,8 @@ class ClosedForm:
         """Return None for the data and the loss that have a closed form."""
         if not isinstance(training, Training):
             return "a closed form is over all networks; pass gates='grow'"
+        if training.pooling is not None:
+            return "a closed form is for samples of one row each; use solver='auto'"
         c, q = training.loss.target.shape[1], training.columns.shape[1]
         if training.loss.loss.name != "squared":
             return f"a closed form is for the squared loss and this is {training.loss.loss.name!r}"

@@ -30,11 +30,11 @@ class Model(NamedTuple):
     free_gradient: Floats
     """(q,)."""
     slopes: Floats
-    """(n, k), derivative of the smoothed ReLU."""
+    """(N, k), derivative of the smoothed ReLU."""
     convex: Floats
-    """(n, k), how much curvature a kink of that neuron and sample would add."""
+    """(N, k), how much curvature a kink of that neuron and sample would add."""
     band: Floats
-    """(n,k), curvature of the kinks inside the band."""
+    """(N, k), curvature of the kinks inside the band."""
     curvature: Floats
     """(n,), of the loss."""
 
@@ -60,15 +60,16 @@ class Smoothed:
 
     def value(self, products: Floats, linear: Floats, weights: Floats) -> float:
         """Return the objective at X a = products (n, k), F b = linear (n, 1) and a = weights."""
-        fit = self.relu(products)[0] @ self.signs[:, None] + linear
+        fit = self.training.mix(self.relu(products)[0], self.signs[:, None]) + linear
         decay = self.training.alpha * float(np.linalg.norm(weights, axis=1).sum())
         return self.training.loss.value(fit) + decay
 
     def model(self, neurons: Neurons, products: Floats, linear: Floats) -> Model:
         """Return value, gradient and curvatures at the neurons."""
         training, (hidden, slopes) = self.training, self.relu(products)
-        fit = hidden @ self.signs[:, None] + linear
-        pull = training.loss.gradient(fit)[:, 0]
+        fit = training.mix(hidden, self.signs[:, None]) + linear
+        slope = training.loss.gradient(fit)
+        pull = training.pulls(slope)[:, 0]
         sizes = neurons.sizes
         back = (slopes * pull[:, None]).T @ training.features
         gradient = training.alpha * neurons.weights / sizes[:, None] + self.signs[:, None] * back
@@ -77,7 +78,7 @@ class Smoothed:
         return Model(
             training.loss.value(fit) + training.alpha * float(sizes.sum()),
             gradient,
-            training.columns.T @ pull,
+            training.columns.T @ slope[:, 0],
             slopes,
             convex,
             band,
@@ -210,9 +211,9 @@ def _solve(
     blocks[:, diagonal, diagonal] += (scale * (1 + ridge))[:, None]
     blocks -= (np.where(flipped, 0.0, scale))[:, None, None] * unit[:, :, None] * unit[:, None, :]
     root = np.sqrt(model.curvature)[:, None]
-    factors = model.slopes * neurons.outputs[:, 0] * root
+    factors = model.slopes * neurons.outputs[:, 0]
     inverse: Floats = np.linalg.inv(blocks).astype(np.float64, copy=False)
-    system = System(training, unit, inverse, factors, root * training.columns, near)
+    system = System(training, unit, inverse, (factors, root), near)
     move, free = system.solve(model.gradient, model.free_gradient)
     turned = (unit * (neurons.weights + move)).sum(axis=1) <= 0
     move[turned] = -neurons.weights[turned]

@@ -119,9 +119,15 @@ class Grow:
     def init(self, training: Training, start: Iterate | None) -> State:
         """Return many neurons that the null model prices highest, or those of a start."""
         rng, neurons = np.random.default_rng(self.seed), null_neurons(training)
-        found = price(training.features, training.dual(neurons), rng, starts=self.width, steps=5)
+        found = price(
+            training.features,
+            training.pulls(training.dual(neurons)),
+            rng,
+            starts=self.width,
+            steps=5,
+        )
         eps = 0.0 if _excess(training, found) < _FEW else 0.1
-        if training.loss.target.shape[1] > 1:  # no kink is smoothed for several outputs
+        if training.outputs > 1:  # no kink is smoothed for several outputs
             eps = self.sharp
         if start is None or not start.blocks.shape[0]:
             neurons = self._wide(training, neurons, found, rng)
@@ -193,7 +199,7 @@ class Grow:
 
     def _caution(self, training: Training, state: State) -> float:
         """Return how strongly sizes are held: not at all on sharp kinks, when little is lacking."""
-        several = training.loss.target.shape[1] > 1
+        several = training.outputs > 1
         if 0 < state.eps <= self.sharp and not (several and state.worst > _TURNING):
             return 0.0
         return min(_CAUTION, _FADE * state.eps) if state.eps else _CAUTION
@@ -265,7 +271,7 @@ class Grow:
         features = training.features if _little(training) else training.single
         return price(
             features,
-            training.dual(neurons).astype(features.dtype),
+            training.pulls(training.dual(neurons)).astype(features.dtype),
             rng,
             **effort._asdict(),
             own=neurons.weights / neurons.sizes[:, None],
@@ -289,7 +295,7 @@ class Grow:
         if _excess(training, found) >= 1 + self.tol or training.features.size > _LARGE:
             return found
         cells = min(max(_CELLS // training.features.shape[1], 2), 12)
-        return refine(training, training.dual(neurons), found, cells)
+        return refine(training, training.pulls(training.dual(neurons)), found, cells)
 
 
 def pack(training: Training, neurons: Neurons) -> Iterate:
@@ -316,7 +322,8 @@ def _excess(training: Training, found: Priced) -> float:
 def null_neurons(training: Training) -> Neurons:
     """Return no neurons, with the best free coefficients."""
     c, q = training.loss.target.shape[1], training.columns.shape[1]
-    none = Neurons(np.zeros((0, training.features.shape[1])), np.zeros((0, c)), np.zeros((q, c)))
+    empty = np.zeros((0, training.features.shape[1])), np.zeros((0, training.outputs))
+    none = Neurons(*empty, np.zeros((q, c)))
     if none.free.size == 0:
         return none
 

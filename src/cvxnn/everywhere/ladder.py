@@ -112,8 +112,9 @@ def rung(
     """
     began = time.perf_counter()
     until = began + seconds
-    seen_from = views(dual)
-    columns, outputs = dual @ seen_from.directions.T, len(seen_from.directions)
+    pulls = training.pulls(dual)
+    seen_from = views(pulls)
+    columns, outputs = pulls @ seen_from.directions.T, len(seen_from.directions)
     units = np.ones(outputs) if units is None else units
     found: dict[int, Found] = {}
     for k in range(2 * outputs) if order is None else order:
@@ -129,7 +130,7 @@ def rung(
         return rung(training, space, dual, starts, units=more, seconds=left, order=order)
     proved = np.asarray([one.upper for one in each]).reshape(-1, 2).max(axis=1) * units
     seen = np.asarray([one.value for one in each]).reshape(-1, 2).max(axis=1) * units
-    missed = seen_from.missed(space.features, dual) / training.alpha
+    missed = seen_from.missed(space.features, pulls) / training.alpha
     lower, point, scale = scaled(training, dual, seen_from.joined(proved) + missed)
     trees = tuple(
         replace(one.tree, unit=float(units[k // 2] * scale)) for k, one in enumerate(each)
@@ -181,16 +182,17 @@ def _largest(training: Training, directions: Floats, dual: Floats, least: float)
     """Return the largest value / alpha that a direction attains, of either sign, or `least`."""
     lengths = np.linalg.norm(directions, axis=1, keepdims=True)
     hidden = np.maximum(training.features @ (directions / np.maximum(lengths, 1e-300)).T, 0)
-    return max(least, float(np.abs(hidden.T @ dual).max()) / training.alpha)
+    return max(least, float(np.abs(hidden.T @ training.pulls(dual)).max()) / training.alpha)
 
 
 def proved_gauge(training: Training, space: Space, dual: Floats, trees: tuple[Tree, ...]) -> float:
     """Return the bound on M / alpha that the trees prove of `dual`, computed again."""
-    ends, seen_from = [], views(dual)
-    columns = dual @ seen_from.directions.T
+    pulls = training.pulls(dual)
+    ends, seen_from = [], views(pulls)
+    columns = pulls @ seen_from.directions.T
     for k, tree in enumerate(trees):
         sign = 1.0 if k % 2 == 0 else -1.0
         rows = Rows(space.features, sign * columns[:, k // 2], training.alpha * tree.unit)
         ends.append(replay(rows, tree) * tree.unit)
-    missed = seen_from.missed(space.features, dual) / training.alpha
+    missed = seen_from.missed(space.features, pulls) / training.alpha
     return seen_from.joined(np.asarray(ends).reshape(-1, 2).max(axis=1)) + missed

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxnn.everywhere.pooling import Pooling
 from cvxnn.functions import Mean
 
 Floats = NDArray[np.float64]
@@ -26,7 +27,7 @@ class Neurons(NamedTuple):
     weights: Floats
     """a, (k, d): first-layer vectors that carry the neuron's whole size."""
     outputs: Floats
-    """s, (k, c): unit vectors; 1 or -1 with one output."""
+    """s, (k, c), or (k, cells * c): unit vectors; 1 or -1 with one output."""
     free: Floats
     """b, (q, c)."""
 
@@ -44,11 +45,12 @@ class Neurons(NamedTuple):
 class Training:
     """minimise L(sum_j max(0, X a_j) s_j' + F b) + alpha sum_j |a_j|, over any number of neurons.
 
-    With balanced layers this is weight decay: |a_j| = |u_j| |w_j| [Pilanci2020, lemma 1].
+    With balanced layers this is weight decay: |a_j| = |u_j| |w_j| [Pilanci2020, lemma 1]. Rows of X
+    may be patches, whose activations add up to samples'.
     """
 
     features: Floats
-    """X, (n, d), a column of ones in it if the neurons have a bias."""
+    """X, (n, d) or (N, d), a column of ones in it if the neurons have a bias."""
     loss: Mean
     columns: Floats
     """F, (n, q), unpenalised."""
@@ -57,6 +59,31 @@ class Training:
     """R, (D, d), orthonormal, where the data had more columns than rows; else None."""
     unit: float = 1.0
     """Of the data: `features` is the data times R over it, and `alpha` that of the data over it."""
+    pooling: Pooling | None = None
+    """How rows of `features` add up to samples; None: every row is one."""
+
+    @property
+    def outputs(self) -> int:
+        """How many output weights a neuron has: c, or one for every cell and output."""
+        cells = 1 if self.pooling is None else self.pooling.cells
+        return int(self.loss.target.shape[1]) * cells
+
+    def atoms(self, directions: NDArray[Any]) -> NDArray[Any]:
+        """Return the samples' activations (n, k), or (n, k * cells), of neurons (k, d)."""
+        return self._pooled(np.maximum(self.features @ directions.T, 0.0))
+
+    def _pooled(self, hidden: NDArray[Any]) -> NDArray[Any]:
+        return hidden if self.pooling is None else self.pooling.pooled(hidden)
+
+    def mix(self, hidden: NDArray[Any], outputs: NDArray[Any]) -> NDArray[Any]:
+        """Return what activations (N, k) of the rows make with outputs (k, s), (n, c)."""
+        c = self.loss.target.shape[1]
+        (k, width), pooled = outputs.shape, self._pooled(hidden)
+        return np.asarray(pooled @ outputs.reshape(k * width // c, c))
+
+    def pulls(self, dual: NDArray[Any]) -> NDArray[Any]:
+        """Return what a dual point (n, c) asks of the rows, (N, s); the adjoint of `mix`."""
+        return dual if self.pooling is None else self.pooling.spread(dual)
 
     def outward(self, weights: Floats) -> Floats:
         """Return neurons' weights (k, d) as weights of the data's columns (k, D)."""
@@ -94,7 +121,7 @@ class Training:
     def predict(self, neurons: Neurons) -> Floats:
         """Return the outputs, (n, c)."""
         hidden = np.maximum(self.features @ neurons.weights.T, 0.0)
-        return np.asarray(hidden @ neurons.outputs + self.columns @ neurons.free)
+        return self.mix(hidden, neurons.outputs) + self.columns @ neurons.free
 
     def objective(self, neurons: Neurons) -> float:
         """Return mean loss + alpha * sum_j |a_j|."""

@@ -13,6 +13,7 @@ from cvxnn.everywhere.bound import Proof, prove, recheck
 from cvxnn.everywhere.duals import scaled
 from cvxnn.everywhere.grow import unpack
 from cvxnn.everywhere.neurons import Training
+from cvxnn.everywhere.pooling import Pooling, merged
 from cvxnn.everywhere.price import price
 from cvxnn.functions import Mean
 from cvxnn.gates import Gates
@@ -39,6 +40,8 @@ class OpenProblem:
     """(d, n), an orthonormal basis of the row space where there are more columns than rows."""
     unit: float
     """The power of two next to the length of a row."""
+    pooling: Pooling | None
+    """How rows add up to samples; None: every row is one."""
 
     @property
     def X(self) -> Array:
@@ -83,18 +86,25 @@ class OpenProblem:
             self.alpha / self.unit,
             self.turn,
             self.unit,
+            self.pooling,
         )
 
     def admits(self, blocks: Array) -> bool:
         """Tell whether a solver may start from these neurons."""
-        width = self.program.lift.in_shape[1] + self.program.lift.out_shape[1]
+        d = self.features.shape[1] if self.turn is None else len(self.turn)
+        width = d + self.working().outputs
         return bool(blocks.ndim == 2 and blocks.shape[1] == width)
 
     def gauge(self, dual: Array) -> float:
         """Return the largest price that was found for a dual point (n, c): a lower bound."""
         training, rng = self.working(), np.random.default_rng(0)
         found = price(
-            training.features, to_numpy(double(dual)), rng, starts=1000, steps=40, narrow=True
+            training.features,
+            training.pulls(to_numpy(double(dual))),
+            rng,
+            starts=1000,
+            steps=40,
+            narrow=True,
         )
         return max(float(found.values[0]), 0.0) * self.unit
 
@@ -166,7 +176,7 @@ class OpenProblem:
         )
         found = price(
             training.single,
-            dual.astype(np.float32),
+            training.pulls(dual).astype(np.float32),
             np.random.default_rng(1),
             starts=_STARTS,
             steps=50,
@@ -206,8 +216,8 @@ class OpenProblem:
 
 def open_problem(architecture: Growing, X: Array, loss: Mean, free: Free) -> OpenProblem:
     """Return the problem of networks of any width at alpha = 1."""
-    width = architecture.features(X[:1]).shape[1]
-    none = Gates(np.zeros((0, width)), np.zeros((0, X.shape[0]), dtype=np.bool_))
+    rows, width = architecture.features(X[:1]).shape
+    none = Gates(np.zeros((0, width)), np.zeros((0, rows * X.shape[0]), dtype=np.bool_))
     outputs = loss.target.shape[1]
     scope = Scope.ALL_NETWORKS
     base = assemble(architecture, X, none, loss, 1.0, free=free, outputs=outputs, scope=scope)
@@ -216,10 +226,13 @@ def open_problem(architecture: Growing, X: Array, loss: Mean, free: Free) -> Ope
 
 def _open(architecture: Growing, base: Problem) -> OpenProblem:
     features = to_numpy(double(architecture.plain(architecture.features(base.X))))
+    sums, pooling = architecture.sums(base.X.shape[0]), None
+    if sums is not None:
+        features, pooling = merged(features, sums, sums.shape[0] // base.X.shape[0])
     n, d = features.shape
     turn = np.linalg.svd(features, full_matrices=False)[2].T if d > n else None
     largest = float(np.abs(features).max(initial=0.0)) or 1.0
     length = largest * float(np.linalg.norm(features / largest)) / np.sqrt(n)
     unit = 2.0 ** round(np.log2(length or 1.0))
     turned = (features if turn is None else features @ turn) / unit
-    return OpenProblem(base, architecture, turned, turn, unit)
+    return OpenProblem(base, architecture, turned, turn, unit, pooling)

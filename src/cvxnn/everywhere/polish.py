@@ -15,6 +15,7 @@ from cvxnn.everywhere.price import Priced
 from cvxnn.everywhere.reweigh import reweigh
 from cvxnn.gates import Gates, distinct
 from cvxnn.gates.base import Masks, pattern_keys
+from cvxnn.maps import Lift, Stacked
 from cvxnn.program import Iterate, Program
 from cvxnn.projection import Faces, gauges, nearest
 from cvxnn.solve import Status, solve_part
@@ -36,7 +37,7 @@ def affordable(training: Training, neurons: Neurons) -> bool:
 
     With one output, whether the exact program on the patterns of these neurons is small.
     """
-    if training.loss.target.shape[1] > 1:
+    if training.outputs > 1:
         return together.affordable(training, neurons)
     d, count = training.features.shape[1], len(neurons.weights) + 1
     entries = count * 2 ** min(d - 1, 3) * training.features.size
@@ -66,11 +67,21 @@ def program_of(training: Training, masks: Masks) -> Program:
     relu, gates = ReLU(bias=False), _gates(training, masks)
     return Program(
         loss=training.loss,
-        lift=relu.lift(training.features, gates, 1),
+        lift=_lift(training, gates),
         penalty=relu.penalty(training.alpha, 1),
         free=training.columns,
         constraint=relu.constraint(training.features, gates, 1),
     )
+
+
+def _lift(training: Training, gates: Gates) -> Lift:
+    """Return the map of the ReLU program, with rows added up to samples."""
+    if training.pooling is None:
+        return ReLU(bias=False).lift(training.features, gates, 1)
+    sums, (n, d) = training.pooling.sums, (len(training.loss.target), training.features.shape[1])
+    factors = np.array([sums @ (mask[:, None] * training.features) for mask in gates.masks])
+    factors = factors.reshape(len(gates), n, d)
+    return Stacked(np.concatenate([factors, -factors]), 1)
 
 
 def _gates(training: Training, masks: Masks) -> Gates:
@@ -84,7 +95,7 @@ def polish(training: Training, neurons: Neurons, candidates: Priced, tol: float)
     The objective never rises. `candidates` are where the search for missing patterns starts.
     Several outputs make that program hard, and descend on faces.
     """
-    if training.loss.target.shape[1] > 1:
+    if training.outputs > 1:
         return together.polish(training, neurons, np.random.default_rng(0), tol)
     masks, best = around(training, neurons), neurons
     for _ in range(20):
@@ -124,11 +135,12 @@ def missing(
     cells = distinct(_gates(training, starts)).masks
     if not len(cells):
         return cells
+    pulls = training.pulls(dual[:, None])[:, 0]
     worth = gauges(program_of(training, cells), dual[:, None], enough=1 + tol)
     found = []
     for block in np.flatnonzero(to_numpy(worth) > 1 + tol):
         sign = 1.0 if block < len(cells) else -1.0
-        top, point = climb(training.features, sign * dual, cells[block % len(cells)])
+        top, point = climb(training.features, sign * pulls, cells[block % len(cells)])
         value = float(np.linalg.norm(point))
         reached = pattern_keys(top[None])[0].tobytes()
         if reached not in known and value > training.alpha * (1 + tol):
@@ -138,7 +150,10 @@ def missing(
 
 
 def refine(training: Training, dual: Floats, found: Priced, most: int) -> Priced:
-    """Return candidates with the best of `most` different cells climbed from, by `climb`."""
+    """Return candidates with the best of `most` different cells climbed from, by `climb`.
+
+    `dual` is what is asked of the rows, (N, s).
+    """
     features, seen = training.features, set()
     directions, values = found.directions.astype(np.float64), found.values.astype(np.float64)
     products = directions[: 10 * most] @ features.T > 0
@@ -197,7 +212,7 @@ def thin(training: Training, neurons: Neurons) -> Neurons:
     order = np.argsort(sizes)
     neurons, sizes = neurons.keep(order), sizes[order]
     units = neurons.weights / sizes[:, None]
-    atoms = np.maximum(training.features @ units.T, 0.0) * neurons.outputs[:, 0]
+    atoms = training.atoms(units) * neurons.outputs[:, 0]
     scale = np.linalg.norm(atoms, axis=0)
     left = np.flatnonzero(scale > 0)
     while len(left):

@@ -10,6 +10,8 @@ from cvxnn.everywhere.neurons import whitening as spread
 
 _PERIOD, _FEWEST = 8, 64
 """Steps after which the worse half of the candidates is dropped, and how many always stay."""
+ROOM = 30_000_000
+"""Products of rows and candidates that are held at a time, where that leaves the fewest."""
 _FIRST, _MEMORY, _REFUSED = 0.5, 0.85, 0.5
 """First step, share of the course so far that is kept, and weight of the gradient of a point that
 was no better: mixed, the gradients on both sides of a kink point along it."""
@@ -52,9 +54,20 @@ def price(
     >>> round(float(best.values[0]) ** 2, 6)
     5.0
     """
-    xp = namespace(features, dual)
     whiten = spread(to_numpy(features)) if whitening is None else whitening
     drawn = _starts(whiten, rng, starts, own)
+    signs = 2 if dual.shape[1] == 1 else 1
+    room = max(ROOM // (signs * max(features.shape[0], 1)), _FEWEST)
+    parts = [
+        _ascended(features, dual, drawn[first : first + room], steps, narrow)
+        for first in range(0, len(drawn), room)
+    ]
+    return parts[0] if len(parts) == 1 else best_of(parts)
+
+
+def _ascended(features: Array, dual: Array, drawn: Array, steps: int, narrow: bool) -> Priced:
+    """Return the candidates that batched ascent finds from the directions (k, d)."""
+    xp = namespace(features, dual)
     outputs = dual.shape[1]
     if outputs == 1:
         signs = np.repeat([[1.0], [-1.0]], len(drawn), axis=0)

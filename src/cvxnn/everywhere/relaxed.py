@@ -4,6 +4,7 @@ Neurons of one sign enter the fit of sample i as a sum of sizes times max(0, t),
 unit directions u. Given the total size a, the sum m_i of sizes times t and the sum q_i of sizes
 times t^2, it lies between (m_i + max(|m_i|, q_i / |x_i|)) / 2 and (m_i + sqrt(a q_i)) / 2. The
 relaxed network has those sums, from d + 1 pseudo neurons a sign, and picks the best fit between.
+Where rows add up to a sample, so do their bounds.
 """
 
 from typing import NamedTuple
@@ -148,11 +149,15 @@ class _Problem:
 
     def fit(self, up: _Side, down: _Side, free: Floats) -> Floats:
         """Return the best fit between the bounds, (n,)."""
-        low = self.training.columns @ free
-        high = low.copy()
-        low[self.alive] += up.low - down.high
-        high[self.alive] += up.high - down.low
-        return np.clip(self.peak, low, high)
+        linear = self.training.columns @ free
+        low, high = self.summed(up.low - down.high), self.summed(up.high - down.low)
+        return np.clip(self.peak, linear + low, linear + high)
+
+    def summed(self, values: Floats) -> Floats:
+        """Return what values of the rows that are not zero make of every sample, (n,)."""
+        rows = np.zeros((len(self.alive), 1))
+        rows[self.alive, 0] = values
+        return self.training.mix(rows, np.ones((1, 1)))[:, 0]
 
     def slope(self, point: Floats) -> tuple[float, Floats]:
         """Return the objective and its gradient, both relative to the loss of predicting zero."""
@@ -162,8 +167,9 @@ class _Problem:
         dual = -self.training.loss.gradient(fit)[:, 0]
         alpha = self.training.alpha
         value = self.training.loss.value(fit) + alpha * (sides[0].mass + sides[1].mass)
+        pulls = self.training.pulls(dual[:, None])[self.alive, 0]
         parts = [
-            self._back(weights[j], sides[j], sign * dual[self.alive]).ravel()
+            self._back(weights[j], sides[j], sign * pulls).ravel()
             for j, sign in enumerate((1.0, -1.0))
         ]
         parts.append(-self.training.columns.T @ dual)

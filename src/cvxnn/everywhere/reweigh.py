@@ -38,7 +38,7 @@ def resize(training: Training, neurons: Neurons, sizes: Floats, caution: float =
     if neurons.outputs.shape[1] > 1:
         return _grouped(training, neurons, sizes, *(_ROUGH if caution else _FINE))
     directions = neurons.weights / neurons.sizes[:, None]
-    atoms = np.maximum(training.features @ directions.T, 0.0) * neurons.outputs[:, 0]
+    atoms = training.atoms(directions) * neurons.outputs[:, 0]
     columns, q = np.column_stack([atoms, training.columns]), training.columns.shape[1]
     price = np.concatenate([np.full(len(sizes), training.alpha), np.zeros(q)])
     x = np.concatenate([sizes, neurons.free[:, 0]])
@@ -119,18 +119,20 @@ def _grouped(
     training: Training, neurons: Neurons, sizes: Floats, steps: int, rtol: float
 ) -> Neurons:
     directions = neurons.weights / neurons.sizes[:, None]
-    atoms = np.maximum(training.features @ directions.T, 0.0)
-    q = training.columns.shape[1]
+    atoms, (k, width) = training.atoms(directions), neurons.outputs.shape
+    q, c = training.columns.shape[1], training.loss.target.shape[1]
     columns = np.column_stack([atoms, training.columns])
     bound = training.loss.smoothness * float(np.linalg.norm(columns, 2)) ** 2
-    x = np.concatenate([sizes[:, None] * neurons.outputs, neurons.free])
+    x = np.concatenate(
+        [(sizes[:, None] * neurons.outputs).reshape(k * width // c, c), neurons.free]
+    )
     ahead, momentum = x, 1.0
     for _ in range(steps):
         moved = ahead - columns.T @ training.loss.gradient(columns @ ahead) / bound
-        lengths = np.linalg.norm(moved, axis=1)
+        lengths = np.linalg.norm(moved[: len(x) - q].reshape(k, width), axis=1)
         shrink = np.maximum(1 - training.alpha / bound / np.maximum(lengths, 1e-300), 0.0)
-        shrink[len(shrink) - q :] = 1.0
-        following = moved * shrink[:, None]
+        each = np.concatenate([np.repeat(shrink, width // c), np.ones(q)])
+        following = moved * each[:, None]
         if float(((ahead - following) * (following - x)).sum()) > 0:
             momentum = 1.0
         rise = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
@@ -139,8 +141,8 @@ def _grouped(
         x, momentum = following, rise
         if done:
             break
-    rows = x[: len(sizes)]
+    rows = x[: len(x) - q].reshape(k, width)
     lengths = np.linalg.norm(rows, axis=1)
     alive = (lengths > 0)[:, None]
     outputs = np.where(alive, rows / np.where(alive, lengths[:, None], 1.0), neurons.outputs)
-    return Neurons(directions * lengths[:, None], outputs, x[len(sizes) :])
+    return Neurons(directions * lengths[:, None], outputs, x[len(x) - q :])

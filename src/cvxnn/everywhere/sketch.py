@@ -69,7 +69,7 @@ class Sketch:
         neurons = state.neurons
         found = price(
             training.single,
-            training.dual(neurons).astype(np.float32),
+            training.pulls(training.dual(neurons)).astype(np.float32),
             rng,
             starts=self.starts,
             steps=self.climb,

@@ -15,6 +15,7 @@ def slide(training: Training, neurons: Neurons, steps: int) -> Neurons:
     """
     k, d = neurons.weights.shape
     c, q = neurons.outputs.shape[1], training.columns.shape[1]
+    targets = training.loss.target.shape[1]
     if k == 0:
         return neurons
     features: Array = training.single if c == 1 else training.features
@@ -23,15 +24,15 @@ def slide(training: Training, neurons: Neurons, steps: int) -> Neurons:
     def unpack(z: Floats) -> tuple[Floats, Floats, Floats]:
         inner = z[: k * d].reshape(k, d)
         outer = z[k * d : k * (d + c)].reshape(k, c)
-        return inner, outer, z[k * (d + c) :].reshape(q, c)
+        return inner, outer, z[k * (d + c) :].reshape(q, targets)
 
     def value(z: Floats) -> tuple[float, Floats]:
         inner, outer, free = unpack(z)
         first, second = inner.astype(features.dtype), outer.astype(features.dtype)
         hidden = np.maximum(features @ first.T, 0.0)
-        fit = hidden @ second + columns @ free
+        fit = training.mix(hidden, second) + columns @ free
         pull = training.loss.gradient(fit)
-        push = pull.astype(features.dtype)
+        push = training.pulls(pull).astype(features.dtype)
         back = np.where(hidden > 0, push @ second.T, 0.0).T @ features
         decay = z[: k * (d + c)]
         parts = (back, hidden.T @ push, columns.T @ pull)

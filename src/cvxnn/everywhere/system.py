@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-from cvxnn.everywhere.neurons import Floats, Training
+from cvxnn.everywhere.neurons import MOST_PAIRED, Floats, Training
 
 Single = NDArray[np.float32]
 
@@ -22,7 +22,9 @@ class System:
     preconditioned by the matrix in which every inverse block is e_j u_j u_j' + c_j (I - u_j u_j'),
     u_j the neuron's direction: it costs d times less to form, and a system that differs little may
     take it over, as `near`. The constraint is kept by projection [Gould2001]. Products are in
-    single precision.
+    single precision. `factors` are the slopes (N, k) with the neurons' signs, and the roots (n, 1)
+    of the loss's curvature. Where rows add up to samples J is written out, (n, k * d): the rows
+    are not seen again.
     """
 
     def __init__(
@@ -30,14 +32,20 @@ class System:
         training: Training,
         unit: Floats,
         inverse: Floats,
-        factors: Floats,
-        columns: Floats,
+        factors: tuple[Floats, Floats],
         near: "Inverse | None" = None,
     ) -> None:
         self.training, self.unit, self.inverse = training, unit, inverse
-        self.features = training.single
+        self.features, (slopes, root) = training.single, factors
         self.blocks = inverse.astype(np.float32)
-        self.factors, self.columns = factors.astype(np.float32), columns.astype(np.float32)
+        self.columns = (root * training.columns).astype(np.float32)
+        self.jacobian: Single | None = None
+        if training.pooling is None:
+            self.factors = (slopes * root).astype(np.float32)
+        else:
+            sums, single = training.pooling.at(root[:, 0]), slopes.astype(np.float32)
+            parts = [sums @ (column[:, None] * self.features) for column in single.T]
+            self.jacobian = np.concatenate(parts, axis=1)
         self.near = Inverse(self._model()) if near is None else near
 
     def __call__(self, change: Single) -> Single:
@@ -85,13 +93,22 @@ class System:
         return change, free
 
     def _back(self, change: Single) -> Single:
+        if self.jacobian is not None:
+            return (change @ self.jacobian).reshape(self.unit.shape)
         return np.asarray(((self.features * change[:, None]).T @ self.factors).T)
 
     def _forward(self, weights: Single) -> Single:
+        if self.jacobian is not None:
+            return self.jacobian @ weights.ravel()
         return np.asarray(np.einsum("ij,ij->i", self.factors, self.features @ weights.T))
 
     def _model(self) -> Single | None:
-        """Return (n, n), the matrix with inverse blocks that are round but for the neuron."""
+        """Return (n, n), the matrix with inverse blocks that are round but for the neuron.
+
+        Where J is written out it is the system's own.
+        """
+        if self.jacobian is not None:
+            return self._written_out(self.jacobian)
         kernel = self.training.kernel
         if kernel is None:
             return None
@@ -107,6 +124,20 @@ class System:
         diagonal = np.einsum("ii->i", model)
         diagonal += 1
         return model
+
+    def _written_out(self, jacobian: Single) -> Single | None:
+        n, (k, d) = len(jacobian), self.unit.shape
+        if n > MOST_PAIRED:
+            return None
+        # rounding may leave a block indefinite: its negative part is left out
+        values, axes = np.linalg.eigh((self.inverse + self.inverse.swapaxes(1, 2)) / 2)
+        roots = (axes * np.sqrt(np.maximum(values, 0.0))[:, None, :]).astype(np.float32)
+        turned: Single = jacobian.reshape(n, k, d).swapaxes(0, 1) @ roots
+        wide = turned.swapaxes(0, 1).reshape(n, k * d)
+        whole: Single = wide @ wide.T
+        diagonal = np.einsum("ii->i", whole)
+        diagonal += 1
+        return whole
 
 
 class Inverse:

@@ -65,7 +65,8 @@ class Tried(NamedTuple):
 
 def affordable(training: Training, neurons: Neurons) -> bool:
     """Tell whether descent on faces is cheap for networks of about so many neurons."""
-    return (len(neurons.weights) + 1) * training.features.size <= _ENTRIES
+    cells = 1 if training.pooling is None else training.pooling.cells
+    return cells == 1 and (len(neurons.weights) + 1) * training.features.size <= _ENTRIES
 
 
 def polish(training: Training, neurons: Neurons, rng: np.random.Generator, tol: float) -> Neurons:
@@ -95,7 +96,8 @@ def _better(first: Tried, second: Tried) -> Tried:
 
 def _priced(training: Training, neurons: Neurons, rng: np.random.Generator) -> Priced:
     own = neurons.weights / neurons.sizes[:, None]
-    return price(training.features, training.dual(neurons), rng, steps=40, own=own)
+    dual = training.pulls(training.dual(neurons))
+    return price(training.features, dual, rng, steps=40, own=own)
 
 
 def _largest(training: Training, neurons: Neurons, rng: np.random.Generator) -> float:
@@ -125,7 +127,7 @@ def resized(training: Training, neurons: Neurons) -> Neurons:
     if not len(neurons.weights):
         return neurons
     directions = neurons.weights / neurons.sizes[:, None]
-    atoms = np.maximum(training.features @ directions.T, 0.0)
+    atoms = training.atoms(directions)
     program = Program(
         loss=training.loss,
         lift=Gated(np.ones((len(atoms), 1)), atoms, neurons.outputs.shape[1]),
@@ -232,10 +234,11 @@ class _Objective:
         training = self.training
         inner, outer, free = self.unpack(z)
         hidden = np.maximum(training.features @ inner.T, 0.0) * self.alive
-        fit = hidden @ outer + training.columns @ free
+        fit = training.mix(hidden, outer) + training.columns @ free
         pull = training.loss.gradient(fit)
-        back = self.turned(np.where(hidden > 0, pull @ outer.T, 0.0).T @ training.features)
-        parts = (back, hidden.T @ pull, training.columns.T @ pull)
+        push = training.pulls(pull)
+        back = self.turned(np.where(hidden > 0, push @ outer.T, 0.0).T @ training.features)
+        parts = (back, hidden.T @ push, training.columns.T @ pull)
         slope = np.concatenate([part.ravel() for part in parts])
         decay = z[: self.ends[1]]
         slope[: self.ends[1]] += training.alpha * decay

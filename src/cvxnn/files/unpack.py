@@ -1,5 +1,6 @@
 """From JSON and arrays back to a fitted step, everything checked against everything else."""
 
+import math
 from dataclasses import is_dataclass, replace
 from typing import Any
 
@@ -232,7 +233,7 @@ def _restore(model: Any, step: Json, own: Arrays, architecture: Any) -> None:
         raise ValueError(f"alpha is {model.alpha_} and alpha_max {model.alpha_max_}")
     model.n_iter_ = _whole(step, "iterations")
     model.fingerprint_ = text(step, "fingerprint")
-    model._n_features_out = model.network_.n_neurons
+    model._n_features_out = math.prod(model.network_.weights_out.shape[:-1])
     model.directions_ = own.get("directions")
     model.certificate_ = _seen(certificate_of(step["certificate"]), step, model.directions_)
     estimate = step["estimated_gap"]

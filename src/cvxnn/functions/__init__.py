@@ -1,7 +1,9 @@
 """Closed convex functions: losses over samples, penalties on blocks and cones."""
 
 from cvxnn.functions.base import Cone, ConvexFunction, Penalty, SampleLoss
+from cvxnn.functions.cells import Cells
 from cvxnn.functions.cones import PSD, Nonnegative
+from cvxnn.functions.fourier import FourierNorm
 from cvxnn.functions.hard import HardMargin, Interpolation
 from cvxnn.functions.kernel_ridge import KernelRidge
 from cvxnn.functions.losses import (
@@ -29,11 +31,13 @@ from cvxnn.functions.spectral import EigenNorm, SphereMoments
 __all__ = [
     "L1",
     "PSD",
+    "Cells",
     "ColumnNorm",
     "Cone",
     "ConvexFunction",
     "CrossEntropy",
     "EigenNorm",
+    "FourierNorm",
     "GroupNorm",
     "HardMargin",
     "Hinge",

@@ -4,6 +4,7 @@ from cvxnn.gates.base import Gates, distinct, masks_of
 from cvxnn.gates.borders import reached, reached_masks
 from cvxnn.gates.enumerate import cover_count, enumerate_patterns
 from cvxnn.gates.faces import Faces
+from cvxnn.gates.filters import PatchGates, Winners
 from cvxnn.gates.margin import widest
 from cvxnn.gates.sample import gaussian
 from cvxnn.gates.search import Search
@@ -16,10 +17,12 @@ __all__ = [
     "Gates",
     "HalfSpaces",
     "NoGates",
+    "PatchGates",
     "Search",
     "Searching",
     "Source",
     "SubNetworks",
+    "Winners",
     "cover_count",
     "distinct",
     "enumerate_patterns",

@@ -46,6 +46,12 @@ class Gates:
         """Return the gates at `indices` (integers, a slice or a boolean mask), in that order."""
         return Gates(self.generators[indices], self.masks[indices])
 
+    def of_samples(self, index: Any, n: int) -> "Gates":
+        """Return the gates on the samples at `index` of all n, which have as many rows each."""
+        p, rows, *rest = self.masks.shape
+        chosen = self.masks.reshape(p, n, rows // n, *rest)[:, index]
+        return Gates(self.generators, chosen.reshape(p, -1, *rest))
+
 
 def host_features(features: Array) -> Any:
     """Return `features` in host memory; ValueError unless (n, d), n >= 1, and all finite.

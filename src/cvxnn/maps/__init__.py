@@ -5,6 +5,7 @@ from cvxnn.maps.dense import Dense
 from cvxnn.maps.gated import ConeRows, Gated, Signed, row_blocks
 from cvxnn.maps.gated_stream import GatedStream
 from cvxnn.maps.gram import Coefficients, Explicit, Gram, Kept, gram
+from cvxnn.maps.pooled import Pooled, pooled_factors
 from cvxnn.maps.quadratic import QuadraticForms
 from cvxnn.maps.stacked import Stacked, StackedRows
 
@@ -19,11 +20,13 @@ __all__ = [
     "Kept",
     "Lift",
     "LinearMap",
+    "Pooled",
     "QuadraticForms",
     "Rows",
     "Signed",
     "Stacked",
     "StackedRows",
     "gram",
+    "pooled_factors",
     "row_blocks",
 ]

@@ -8,9 +8,11 @@ from scipy import sparse
 
 from cvxnn.functions import (
     L1,
+    Cells,
     ColumnNorm,
     CrossEntropy,
     EigenNorm,
+    FourierNorm,
     GroupNorm,
     HardMargin,
     Hinge,
@@ -26,6 +28,8 @@ from cvxnn.functions import (
     SquaredHinge,
     Unpenalised,
 )
+from cvxnn.functions.cells import cells_as_columns
+from cvxnn.functions.fourier import coefficients, counts
 from cvxnn.solvers.piece import Floats, Matrix, Piece
 from cvxnn.solvers.pieces_spectral import eigen_norm, sphere_moments
 
@@ -205,6 +209,26 @@ def nuclear(penalty: Nuclear, shape: tuple[int, ...]) -> Piece:
     )
 
 
+def cells(penalty: Cells, shape: tuple[int, ...]) -> Piece:
+    """Return the piece of the norm, on the entries where the cells are beside each other."""
+    order = np.arange(np.prod(shape)).reshape(shape)
+    turned = cells_as_columns(order, penalty.cells)
+    piece = PENALTIES[type(penalty.norm)](penalty.norm, turned.shape)
+    back = np.argsort(turned.ravel())
+    on = sparse.csc_array(piece.on)[:, back]
+    return piece._replace(square=piece.square[back], on=on)
+
+
+def fourier_norm(penalty: FourierNorm, shape: tuple[int, ...]) -> Piece:
+    """Return alpha / sqrt(d) times the sum of moduli: norms of real and imaginary parts."""
+    p, d, c = shape
+    waves = coefficients(np.eye(d)[None])[0]
+    planes = np.stack([waves.real, waves.imag], axis=1) * counts(np.eye(d)[None])[0, :, :, None]
+    every = np.kron(planes.reshape(-1, d), np.eye(c)).reshape(len(planes), 2, c, d * c)
+    pick = every.swapaxes(1, 2).reshape(-1, 2, d * c)
+    return _norms(penalty.alpha / np.sqrt(d), pick, p)
+
+
 def absolute(penalty: L1, shape: tuple[int, ...]) -> Piece:
     """Return alpha times the sum of t >= |x|."""
     size = int(np.prod(shape))
@@ -253,6 +277,8 @@ PENALTIES: dict[type, Callable[[Any, tuple[int, ...]], Piece]] = {
     GroupNorm: group_norm,
     ColumnNorm: column_norm,
     Nuclear: nuclear,
+    Cells: cells,
+    FourierNorm: fourier_norm,
     L1: absolute,
     Parts: parts,
     Ridge: ridge,
