@@ -26,6 +26,7 @@ from cvxnn.linalg import threads
 from cvxnn.patches import as_table
 from cvxnn.path import alpha_max, null_start
 from cvxnn.reading import (
+    by_blocks,
     of_columns,
     on_device,
     report_progress,
