@@ -50,7 +50,7 @@ class Gates:
         """Return the gates on the samples at `index` of all n, which have as many rows each."""
         p, rows, *rest = self.masks.shape
         chosen = self.masks.reshape(p, n, rows // n, *rest)[:, index]
-        return Gates(self.generators, chosen.reshape(p, -1, *rest))
+        return Gates(self.generators, chosen.reshape(p, chosen.shape[1] * chosen.shape[2], *rest))
 
 
 def host_features(features: Array) -> Any:
