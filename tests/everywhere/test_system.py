@@ -35,7 +35,7 @@ def test_the_step_solves_the_dense_system(
     training = training_of(n, d, q, rng)
     sums = np.eye(n)
     if pooled:
-        sums = rng.uniform(size=(n, 3 * n)) * (rng.uniform(size=(n, 3 * n)) < 3 / n)
+        sums = (rng.uniform(size=(n, 3 * n)) < 1 / n) / 3.0  # means of about three
         features = rng.standard_normal((3 * n, d))
         pooling = Pooling(sparse.csr_array(sums), 1)
         training = replace(training, features=features, pooling=pooling)
