@@ -134,10 +134,9 @@ def test_section_A_grown_is_enumerated_is_clarabel(number: int) -> None:
     assert value == pytest.approx(grown.certificate_.upper, rel=1e-9)
 
 
-@pytest.mark.parametrize("number", numbers(PROBLEMS, 10))
-def test_section_A5_no_descent_falls_below_the_bound(number: int) -> None:
-    pytest.importorskip("torch")
-    problem, optimum, every, grown = solved(number)
+def descended(number: int) -> np.ndarray:
+    """The least objectives of twenty descents on the network itself."""
+    problem = solved(number)[0]
 
     def objective(parameters: Any) -> Any:
         w, a = parameters["w"], parameters["a"]
@@ -151,10 +150,20 @@ def test_section_A5_no_descent_falls_below_the_bound(number: int) -> None:
 
     shapes: dict[str, tuple[int, ...]] = {"w": (8, problem.patches.shape[2]), "a": (8, 1)}
     shapes |= {"b": (1, 1)} if problem.intercept else {}
-    found = lowest(objective, shapes, number)
-    for model in (every, grown):
-        assert (found >= model.certificate_.lower - 1e-10).all()
-    assert found.min() <= optimum + 0.1 * np.var(problem.Y)  # or the bound would say little
+    return lowest(objective, shapes, number)
+
+
+def test_section_A5_no_descent_falls_below_the_bound() -> None:
+    pytest.importorskip("torch")
+    above = []
+    for number in numbers(PROBLEMS, 10):
+        problem, optimum, every, grown = solved(number)
+        found = descended(number)
+        for model in (every, grown):
+            assert (found >= model.certificate_.lower - 1e-10).all(), number
+        zero = mean_loss(problem.loss, np.zeros((1, *problem.Y.shape)), problem.Y)[0]
+        above.append((found.min() - optimum) / zero)
+    assert min(above) < 0.05  # or the bound would say little
 
 
 # what growth is made of

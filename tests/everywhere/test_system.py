@@ -1,12 +1,17 @@
 """Newton's system against a dense solve, refined prices, and data with more columns than rows."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy import sparse
 
 from cvxnn import ConvexRegressor, verify
 from cvxnn.everywhere import neurons
+from cvxnn.everywhere import system as everywhere_system
 from cvxnn.everywhere.neurons import Training
 from cvxnn.everywhere.polish import refine
+from cvxnn.everywhere.pooling import Pooling
 from cvxnn.everywhere.price import best_of, price
 from cvxnn.everywhere.system import System
 from cvxnn.functions import Squared, mean_loss
@@ -17,24 +22,34 @@ def training_of(n: int, d: int, q: int, rng: np.random.Generator) -> Training:
     return Training(X, mean_loss(Squared(), y), rng.standard_normal((n, q)), 0.01)
 
 
+@pytest.mark.parametrize("pooled", [False, True])
 @pytest.mark.parametrize("paired", [True, False])
 @pytest.mark.parametrize(("n", "d", "k", "q"), [(40, 5, 12, 0), (40, 5, 3, 1), (15, 6, 9, 4)])
 def test_the_step_solves_the_dense_system(
-    n: int, d: int, k: int, q: int, paired: bool, monkeypatch: pytest.MonkeyPatch
+    n: int, d: int, k: int, q: int, paired: bool, pooled: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(neurons, "MOST_PAIRED", 4000 if paired else 0)
+    """Also where three rows of patches, shared by samples, add up to each."""
+    for module in (neurons, everywhere_system):
+        monkeypatch.setattr(module, "MOST_PAIRED", 4000 if paired else 0)
     rng = np.random.default_rng(n + k + q)
     training = training_of(n, d, q, rng)
+    sums = np.eye(n)
+    if pooled:
+        sums = (rng.uniform(size=(n, 3 * n)) < 1 / n) / 3.0  # means of about three
+        features = rng.standard_normal((3 * n, d))
+        pooling = Pooling(sparse.csr_array(sums), 1)
+        training = replace(training, features=features, pooling=pooling)
     unit = rng.standard_normal((k, d))
     unit /= np.linalg.norm(unit, axis=1, keepdims=True)
     roots = rng.standard_normal((k, d, d))
     blocks = roots @ roots.transpose(0, 2, 1) / d + 0.3 * np.eye(d)
-    factors = rng.uniform(0, 1, (n, k)) * rng.choice([-1, 1], k)
+    slopes = rng.uniform(0, 1, (len(training.features), k)) * rng.choice([-1, 1], k)
+    root = rng.uniform(0.5, 1.5, (n, 1))
     g, h = rng.standard_normal((k, d)), rng.standard_normal(q)
-    system = System(training, unit, np.linalg.inv(blocks), factors, training.columns)
+    system = System(training, unit, np.linalg.inv(blocks), (slopes, root))
     move, free = system.solve(g, h)
-    jacobian = [factors[:, j, None] * training.features for j in range(k)]
-    whole = np.column_stack([*jacobian, training.columns])
+    jacobian = [sums @ (slopes[:, j, None] * training.features) for j in range(k)]
+    whole = root * np.column_stack([*jacobian, training.columns])
     hessian = whole.T @ whole
     for j in range(k):
         part = slice(j * d, (j + 1) * d)

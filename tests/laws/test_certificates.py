@@ -20,12 +20,15 @@ from cvxnn.architectures import (
     Architecture,
     BatchNorm,
     BatchNormAfter,
+    Circular,
+    ConvGated,
     DeepGatedReLU,
     GatedReLU,
     GatedRidge,
     Polynomial,
     ReLU,
     Threshold,
+    in_places,
 )
 from cvxnn.certificate import certify, check, feasible_dual, resolution
 from cvxnn.functions import SampleLoss
@@ -150,7 +153,9 @@ def test_the_dual_point_is_feasible(
 ) -> None:
     """Checked with dense matrices: F'v = 0, and the dual norm of every block, or its price."""
     problem, rng = drawn(loss, architecture, seed).problem, np.random.default_rng(seed)
-    program, X = problem.program, dense_features(problem)
+    own = in_places(architecture)  # patches, or another norm
+    program = problem.program
+    X = problem.architecture.features(problem.X) if own else dense_features(problem)
     lower, v = feasible_dual(program, some_point(problem, rng).dual)
     price = 0.0
     if isinstance(architecture, GatedRidge):
@@ -169,8 +174,13 @@ def test_the_dual_point_is_feasible(
         assert np.abs(np.polyval(weights, X @ units).T @ v).max() <= alpha + slack
     if isinstance(architecture.source, SubNetworks):
         for gate in range(len(problem.gates)):
-            reach = sub_network_reach(problem, problem.gates.take([gate]), v, X, rng)
-            assert reach <= alpha + slack
+            reached = sub_network_reach(problem, problem.gates.take([gate]), v, X, rng)
+            assert reached <= alpha + slack
+        return
+    if own:
+        reach = circular_reach if isinstance(architecture, Circular) else filter_reach
+        for mask in problem.gates.masks:
+            assert reach(problem.architecture, mask, X, v, rng) <= alpha + slack
         return
     for mask in () if isinstance(architecture, GatedRidge) else problem.gates.masks:
         slope = (mask[:, None] * X).T @ v
@@ -205,6 +215,51 @@ def sub_network_reach(
             size = sizes.sum() if by_layers else np.linalg.norm(sizes)
             found = max(found, float(np.abs(output @ v).max() / size))
     return found
+
+
+def filter_reach(
+    kind: Any, mask: np.ndarray, X: np.ndarray, v: np.ndarray, rng: np.random.Generator
+) -> float:
+    """What a unit filter of a pattern gains at most, place by place."""
+    patches, n = kind.patches, len(v)
+    count, h = patches.count, X.shape[1]
+    inside = [patches.cell == cell for cell in range(patches.n_cells)]
+    shares = [on / on.sum() if kind.pooling == "average" else 1.0 * on for on in inside]
+    rows, open_ = X.reshape(n, count, h), mask.reshape(n, count)
+    if isinstance(kind, ConvGated):
+        slopes = [np.einsum("k,nk,nkh,nc->hc", share, open_, rows, v) for share in shares]
+        return float(np.linalg.norm(np.concatenate(slopes, axis=1), 2))
+    if kind.pooling == "max":  # in the cone where the winner wins, and is not negative
+        cone = []
+        for sample, on in zip(rows, open_, strict=True):
+            for cell in inside:
+                won = on & cell
+                best = sample[won]  # one or none
+                cone += [*(best - sample[cell]), *best] if won.any() else [*-sample[cell]]
+        units = [moreau(np.array(cone), g) for g in rng.standard_normal((20, h))]
+    else:
+        units = cone_members(mask, X, rng)
+    gains = [0.0]
+    for u in units:
+        values = np.maximum(rows @ u, 0) * (open_ if kind.pooling == "max" else 1.0)
+        inward = np.abs(np.stack([(values * share).sum(axis=1) @ v for share in shares])).max()
+        gains.append(float(inward) / max(float(np.linalg.norm(u)), 1e-3))
+    return max(gains)
+
+
+def circular_reach(
+    kind: Any, mask: np.ndarray, X: np.ndarray, v: np.ndarray, rng: np.random.Generator
+) -> float:
+    """What a vector with |F z|_1 = sqrt(d) gains at most."""
+    root = X.shape[1] ** 0.5
+    if kind.gated:
+        slope = (mask[:, None] * X).T @ v
+        return root * float(np.abs(np.fft.fft(slope, axis=0, norm="ortho")).max())
+    gains = [0.0]
+    for u in cone_members(mask, X, rng):
+        size = np.abs(np.fft.fft(u, norm="ortho")).sum() / root
+        gains.append(float(np.abs(np.maximum(X @ u, 0) @ v).max() / size))
+    return max(gains)
 
 
 def normalised_reach(neuron: np.ndarray, v: np.ndarray, shares: np.ndarray) -> np.ndarray:

@@ -127,6 +127,10 @@ class Represented:
         found = beside @ double(iterate.blocks).sum(axis=0) + intercept
         return found + double(pick(self.X, rows)) @ skip if part.free.skip else found
 
+    def bounding(self, iterate: Iterate) -> Gates:
+        """Return the gates that the bound speaks of."""
+        return self.gates
+
     def objective(self, network: Network) -> float:
         """Return mean loss + alpha * weight decay of a network, in float64 on these data."""
         return self.base.objective(network)

@@ -72,7 +72,7 @@ def facts(model: Any, notes: Json) -> Json:
     return {
         "estimator": type(network).__name__,
         "architecture": network.architecture_.name,
-        "bias": network.architecture_.bias,
+        "bias": getattr(network.architecture_, "bias", True),  # inner layers have them
         "loss": network.loss if isinstance(network.loss, str) else network.loss.name,
         "intercept": network.fit_intercept,
         "skip": network.skip_,
