@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from cvxnn import ConvexRegressor, LayerwiseClassifier, Stage
+from cvxnn import ConvexRegressor, ConvGated, LayerwiseClassifier, Stage
 from cvxnn.display_images import FiltersDisplay, StagesDisplay, mosaic
 
 DATA = load_digits()
@@ -49,6 +49,19 @@ def test_accuracy_by_stage(model: LayerwiseClassifier) -> None:
     np.testing.assert_allclose(first, 100 * shown.training)
     np.testing.assert_allclose(second, 100 * shown.test)
     plt.close("all")
+
+
+def test_filters_of_a_convolutional_network_are_the_strongest_first() -> None:
+    kind = ConvGated(shape=(1, 8, 8), kernel=3)
+    model = ConvexRegressor(kind, alpha=0.1, n_gates=6, random_state=0).fit(X, Y)
+    network = model.network_
+    shown = FiltersDisplay.from_estimator(model, X, count=2)
+    strong = network.lengths * np.linalg.norm(
+        network.weights_out.reshape(network.n_neurons, -1), axis=1
+    )
+    np.testing.assert_allclose(shown.filters[0], np.asarray(network.filters)[strong.argmax()])
+    assert shown.firing is not None
+    assert shown.firing.shape == (network.n_neurons, 2, 1, 3, 3)
 
 
 def test_colours_stay_colours() -> None:

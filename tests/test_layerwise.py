@@ -1,6 +1,8 @@
 """Networks trained stage by stage: every stage against closed forms, and what goes in and out."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,8 +11,9 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.linear_model import Ridge
 
-from cvxnn import LayerwiseClassifier, Stage, stagewise
+from cvxnn import LayerwiseClassifier, Stage, load, save, stagewise
 from cvxnn.certificate import Exactness, Scope
+from cvxnn.errors import UnsupportedError
 from cvxnn.stages import Columns, columns_of
 from cvxnn.whitening import whitening
 
@@ -172,6 +175,28 @@ def test_torch_gives_the_same_scores(model: LayerwiseClassifier) -> None:
         scores = to_torch(each)(torch.tensor(DATA.images[600:, None], dtype=torch.float32))
         expected = each.decision_function(DATA.images[600:, None])
         np.testing.assert_allclose(scores, expected, atol=1e-4)
+
+
+def test_a_file_gives_the_same_model(model: LayerwiseClassifier, tmp_path: Path) -> None:
+    save(model, tmp_path / "digits.cvxnn")
+    again = load(tmp_path / "digits.cvxnn")
+    np.testing.assert_array_equal(again.decision_function(X), model.decision_function(X))
+    np.testing.assert_array_equal(again.predict(X, stages=1), model.predict(X, stages=1))
+    assert again.certificate_ == model.certificate_
+    assert again.get_params() | {"random_state": 0} == model.get_params() | {"callbacks": None}
+
+
+def test_a_file_whose_stages_do_not_fit_is_refused(
+    model: LayerwiseClassifier, tmp_path: Path
+) -> None:
+    stage = model.stages_[0]
+    odd = clone(model)
+    for name in LayerwiseClassifier._held:
+        setattr(odd, name, getattr(model, name))
+    odd.n_features_in_ = model.n_features_in_
+    odd.stages_ = [replace(stage, centre=stage.centre[1:])]
+    with pytest.raises(UnsupportedError, match="do not fit together"):
+        save(odd, tmp_path / "odd.cvxnn")
 
 
 def broken(change: Callable[[np.ndarray], None]) -> np.ndarray:

@@ -88,6 +88,8 @@ class LayerwiseClassifier(ClassifierMixin, BaseEstimator):
     (True, True)
     """
 
+    _held = ("stages", "stages_", "shape_", "range_", "classes_")
+
     def __init__(
         self,
         stages: Sequence[Stage] = (Stage(),),
@@ -135,7 +137,7 @@ class LayerwiseClassifier(ClassifierMixin, BaseEstimator):
                 if late and self.stages_:
                     break
                 self.stages_.append(run.train(stage, self.stages_))
-                if any(call(self.stages_) is True for call in self.callbacks):
+                if any(call(self.stages_) is True for call in self.callbacks or ()):
                     break
         self.n_features_in_ = prod(self.shape_)
         return self
@@ -165,6 +167,30 @@ class LayerwiseClassifier(ClassifierMixin, BaseEstimator):
         """Return the class of every image, after so many stages, by default after all."""
         scores = self.decision_function(X, stages)
         return np.asarray(self.classes_[scores.argmax(axis=1)])
+
+    def _settle(self, features: Any) -> None:
+        """Raise ValueError unless what a file held belongs together."""
+        count = len(self.classes_)
+        if count < 2 or prod(self.shape_) != features or not self.range_ > 0 or not self.stages_:
+            raise ValueError("it has no stages, no classes, or not the features of its shape")
+        shape = tuple(self.shape_)
+        for number, stage in enumerate(self.stages_, 1):
+            columns, width = stage.columns, stage.columns.width
+            own = columns.patches.width, columns.whitening.width
+            sizes = [(each.columns.width, count) for each in self.stages_[:number]]
+            fits = (
+                columns.patches.shape == shape
+                and columns.whitening.matrix.shape == (own[0], own[1] - 1)
+                and columns.whitening.centre.shape == own[:1]
+                and columns.generators.shape[1] == own[1]
+                and stage.centre.shape == stage.scale.shape == (width,)
+                and [blocks.shape for blocks in stage.blocks] == sizes
+                and stage.intercept.shape == (count,)
+                and bool((stage.scale > 0).all())
+            )
+            if not fits:
+                raise ValueError(f"the arrays of stage {number} do not fit together")
+            shape = columns.mapped
 
     def _settings(self) -> Settings:
         contrast: Any = self.contrast

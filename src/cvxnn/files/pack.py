@@ -18,6 +18,7 @@ from cvxnn.estimators_cv import ConvexClassifierCV, ConvexRegressorCV
 from cvxnn.files.records import certificate_entry, fields_of
 from cvxnn.files.sealed import Arrays
 from cvxnn.forecaster import ConvexForecaster
+from cvxnn.layerwise import LayerwiseClassifier
 from cvxnn.quantised import QuantisedFit
 from cvxnn.robust import RobustClassifier
 from cvxnn.solver_choice import SOLVERS
@@ -28,7 +29,7 @@ Json = dict[str, Any]
 
 _NETWORKS = ConvexRegressor, ConvexRegressorCV, ConvexClassifier, ConvexClassifierCV
 _SERIES = ConvexForecaster, ConvexDensity
-_RECORDS = ConvexDenoiser, ConvexSpline, RobustClassifier, QuantisedFit
+_RECORDS = ConvexDenoiser, ConvexSpline, LayerwiseClassifier, RobustClassifier, QuantisedFit
 KINDS: dict[str, Any] = {
     kind.__name__: kind for kind in (ColumnEncoder, StandardScaler, *_NETWORKS, *_SERIES, *_RECORDS)
 }
@@ -55,8 +56,8 @@ def packed(step: Any, prefix: str, arrays: Arrays) -> Json:
         raise UnsupportedError(
             f"a model file cannot hold {kind}; expected ConvexRegressor, ConvexClassifier or their "
             "CV versions, alone or in a Pipeline after ColumnEncoder and StandardScaler steps, "
-            "ConvexForecaster, ConvexDensity, ConvexDenoiser, ConvexSpline, RobustClassifier or "
-            "what fit_quantised returns"
+            "ConvexForecaster, ConvexDensity, ConvexDenoiser, ConvexSpline, LayerwiseClassifier, "
+            "RobustClassifier or what fit_quantised returns"
         )
     if is_dataclass(step):
         return {"kind": kind, "features": None, **fields_of(step, prefix, arrays, packed)}
@@ -177,6 +178,8 @@ def _trees(proof: Any) -> Arrays:
 
 
 def _param(name: str, value: Any) -> Any:
+    if name == "stages":
+        return None  # they are held, each as what it is
     if name in ("callbacks", "random_state", "cv"):
         return int(value) if isinstance(value, int | np.integer) else None
     if name == "gates" and not isinstance(value, str):

@@ -11,8 +11,12 @@ from cvxnn.certificate import Certificate, Exactness, Scope
 from cvxnn.errors import UnsupportedError
 from cvxnn.everywhere.worst import WorstCase
 from cvxnn.files.sealed import Arrays
+from cvxnn.patches import Patches
 from cvxnn.quantised import QuantisedFit, QuantisedNetwork
+from cvxnn.stages import Columns, Stage
+from cvxnn.stagewise import Trained
 from cvxnn.training import LOSSES
+from cvxnn.whitening import Whitening
 
 Json = dict[str, Any]
 
@@ -25,7 +29,10 @@ NETWORKS: dict[str, Callable[[dict[str, Any]], Any]] = {
 }
 """What makes a network of its parameters."""
 
-RECORDS = {kind.__name__: kind for kind in (WorstCase, QuantisedFit)}
+RECORDS = {
+    kind.__name__: kind
+    for kind in (WorstCase, QuantisedFit, Trained, Columns, Whitening, Patches, Stage)
+}
 """What is its fields."""
 
 
@@ -39,6 +46,9 @@ def kept(name: str, value: Any, arrays: Arrays, pack: Callable[..., Json]) -> Js
         return {"plain": value}
     if isinstance(value, Certificate):
         return {"certificate": certificate_entry(value)}
+    if isinstance(value, list | tuple):
+        each = [kept(f"{name}.{i}", x, arrays, pack) for i, x in enumerate(value)]
+        return {"each": each, "tuple": isinstance(value, tuple)}
     if isinstance(value, np.ndarray):
         if value.dtype.kind in "biuf":
             arrays[name] = value
@@ -61,7 +71,8 @@ def kept(name: str, value: Any, arrays: Arrays, pack: Callable[..., Json]) -> Js
 
 def fields_of(value: Any, prefix: str, arrays: Arrays, pack: Callable[..., Json]) -> Json:
     """Return the JSON of what a model or a record holds."""
-    names = vars(value) if is_dataclass(value) else getattr(value, "_held", None) or value._fields
+    own = [field.name for field in fields(value)] if is_dataclass(value) else None
+    names = own or getattr(value, "_held", None) or value._fields
     held = {name: kept(prefix + name, getattr(value, name), arrays, pack) for name in names}
     return {"held": held}
 
@@ -85,6 +96,9 @@ def _value(name: str, entry: Json, arrays: Arrays, unpack: Callable[..., Any]) -
         return certificate_of(entry["certificate"])
     if "array" in entry:
         return _array(name, arrays, entry["array"])
+    if "each" in entry:
+        each = [_value(f"{name}.{i}", x, arrays, unpack) for i, x in enumerate(entry["each"])]
+        return tuple(each) if entry["tuple"] else each
     if "labels" in entry:
         labels = entry["labels"]
         if not all(isinstance(each, str) for each in labels):
