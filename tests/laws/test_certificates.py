@@ -23,6 +23,7 @@ from cvxnn.architectures import (
     Circular,
     ConvGated,
     DeepGatedReLU,
+    DeepThreshold,
     GatedReLU,
     GatedRidge,
     Polynomial,
@@ -155,7 +156,8 @@ def test_the_dual_point_is_feasible(
     problem, rng = drawn(loss, architecture, seed).problem, np.random.default_rng(seed)
     own = in_places(architecture)  # patches, or another norm
     program = problem.program
-    X = problem.architecture.features(problem.X) if own else dense_features(problem)
+    deep = isinstance(architecture, DeepThreshold)  # its gates see inner layers
+    X = problem.architecture.features(problem.X) if own or deep else dense_features(problem)
     lower, v = feasible_dual(program, some_point(problem, rng).dual)
     price = 0.0
     if isinstance(architecture, GatedRidge):
@@ -184,9 +186,9 @@ def test_the_dual_point_is_feasible(
         return
     for mask in () if isinstance(architecture, GatedRidge) else problem.gates.masks:
         slope = (mask[:, None] * X).T @ v
-        if isinstance(architecture, Threshold):
+        if isinstance(architecture, Threshold | DeepThreshold):
             slope = (2.0 * mask - 1 if architecture.sign else 1.0 * mask) @ v
-        if isinstance(architecture, GatedReLU | Threshold):
+        if isinstance(architecture, GatedReLU | Threshold | DeepThreshold):
             assert np.linalg.norm(np.atleast_2d(slope), 2) <= alpha + slack
             continue
         for u in cone_members(mask, X, rng):
