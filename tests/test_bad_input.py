@@ -59,7 +59,7 @@ def with_entry(x: np.ndarray, value: Any) -> np.ndarray:
         (with_entry(X, "red"), "could not convert string to float"),
         (X.astype(str)[:, :1] + "?", "could not convert string to float"),
         (X[0], "Expected 2D array, got 1D array"),
-        (X[None], "Found array with dim 3"),
+        (X[None], r"X has shape \(1, 20, 3\); pass the architecture with shape="),
         (X[:0], "Found array with 0 sample"),
         (X[:, :0], "0 feature"),
         (X[:5], "inconsistent numbers of samples"),

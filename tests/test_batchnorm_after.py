@@ -91,6 +91,7 @@ def test_more_gates_come_near_all_of_them() -> None:
     assert many.upper <= 1.01 * whole.upper
 
 
+@pytest.mark.filterwarnings("ignore:Solution may be inaccurate")  # Clarabel, asked for 1e-10
 def test_gates_that_hold_some_neurons_only_are_left_out() -> None:
     """One sample is active, and a change that keeps its output pulls others over the border."""
     around = [[1.0, 0.0, -1.0], [-1.0, 0.0, -1.0], [0.0, 1.0, -1.0], [0.0, -1.0, -1.0]]

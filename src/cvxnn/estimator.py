@@ -77,8 +77,9 @@ class Choice(NamedTuple):
 
     @property
     def loss(self) -> float:
-        """The least mean validation loss; infinite where nothing was validated."""
-        return np.inf if self.table is None else float(self.table.mean.min())
+        """The least mean validation loss; if there is none, 0 where no neuron helps, or inf."""
+        unseen = np.inf if self.largest > 0 else 0.0
+        return unseen if self.table is None else float(self.table.mean.min())
 
     @property
     def networks(self) -> tuple[Any, ...]:

@@ -67,7 +67,7 @@ def require_fit(
 
 def of_columns(architecture: Architecture) -> bool:
     """Tell whether gates are vectors of the data's columns, not of an inner layer's outputs."""
-    return "width" in architecture.axes["weights_in"]
+    return not any("inputs" in axes for axes in architecture.axes.values())
 
 
 def require_directions(architecture: Architecture) -> None:

@@ -10,7 +10,7 @@ from tests.instances import WITH_GATES as EVERY_ONE
 from tests.planted import is_usable, plant
 from tests.solvers.problems import LOSSES, MARGIN, REGRESSION, strength
 
-from cvxnn.architectures import Architecture, GatedRidge, Problem, ReLU, in_places
+from cvxnn.architectures import Architecture, GatedRidge, Problem, in_places
 from cvxnn.arrays import to_numpy
 from cvxnn.certificate import Scope
 from cvxnn.errors import UnsupportedError
@@ -100,7 +100,8 @@ def all_agree(
         assert solution.certificate.upper == pytest.approx(optimum, rel=1e-6)
         assert solution.certificate.lower == pytest.approx(optimum, rel=1e-6)
         assert type(solution.iterate.blocks) is type(problem.X)
-        is_usable(problem.program, solution, reference.certificate.lower)
+        known = reference.certificate
+        is_usable(problem.program, solution, known.lower, known.upper)
 
 
 NUMPY = Backend("numpy", np)
@@ -134,14 +135,6 @@ def test_all_agree_in_every_library(
     if architecture.name == "batchnorm_after" and loss.name != "squared":
         pytest.skip("one loss shows what its maps do in a library; this one takes a minute")
     all_agree(backend, next(one for one in LOSSES if one.name == loss.name), architecture, 2)
-
-
-@pytest.mark.xfail(reason="the penalty parameter drifts too slowly and the run is given up")
-def test_a_hinge_on_which_alternating_directions_are_slow() -> None:
-    hinge = next(one for one in LOSSES if one.name == "hinge")
-    problem = training_problem(NUMPY, ReLU(), hinge, 1, n=9)
-    solution = solve(problem.working(), ADMM(), tol=1e-4, max_iter=5000, judge=problem.judge)
-    assert solution.status is Status.OPTIMAL
 
 
 # planted optima
