@@ -21,7 +21,7 @@ ESTIMATORS = {
     "regressor-batchnorm": ConvexRegressor("batchnorm", gates="sample", n_gates=16, alpha=0.01),
     "classifier-batchnorm": ConvexClassifier("batchnorm", alpha=0.2, proof_time=0.0),
     "regressor-batchnorm_after": ConvexRegressor("batchnorm_after", n_gates=16, alpha=0.02),
-    "regressor-deep": ConvexRegressor("deep", n_gates=4, alpha=0.02),
+    "regressor-deep": ConvexRegressor("deep", n_gates=16, alpha=0.02),
     "classifier-deep_gated": ConvexClassifier("deep_gated", n_gates=16, alpha=0.01),
     "regressor-deep_linear": ConvexRegressor("deep_linear", alpha=0.01),
     "regressor-grown": ConvexRegressor(alpha=10.0, proof_time=0.0),

@@ -5,13 +5,14 @@ import time
 from collections.abc import Callable, Sequence
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.model_selection import StratifiedShuffleSplit
 from sklearn.utils import check_random_state
+from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
@@ -87,6 +88,9 @@ class LayerwiseClassifier(ClassifierMixin, BaseEstimator):
     >>> model.certificate_.proves(1e-6), model.score(data.images / 16, data.target) > 0.99
     (True, True)
     """
+
+    __metadata_request__predict: ClassVar = {"stages": UNUSED}  # an argument, not data to route
+    __metadata_request__decision_function: ClassVar = {"stages": UNUSED}
 
     _held = ("stages", "stages_", "shape_", "range_", "classes_")
 
