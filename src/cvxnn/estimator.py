@@ -114,7 +114,8 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     def _checked(self, X: Any, y: Any = "no_validation", *, reset: bool, **words: Any) -> Any:
         """Return the samples as numbers, and the targets beside them if there are any."""
-        X = as_table(X, images_of(training.architecture_of(self.architecture)))
+        kind = training.architecture_of(self.architecture) if reset else self.architecture_
+        X = as_table(X, images_of(kind))
         if reset:
             self.encoder_ = ColumnEncoder().fit(X) if holds_text(X) else None
         else:
