@@ -254,7 +254,7 @@ def factored(vectors: Floats) -> tuple[Floats, Floats]:
     """Return u and w (m, d) with U w = z for the rows z, |u| = 1 and |w| = |F z|_1 / sqrt d.
 
     >>> u, w = factored(np.array([[3.0, 1.0, -1.0]]))
-    >>> _convolved(u, w).round(9).tolist(), np.linalg.norm(u).round(9)
+    >>> _convolved(u, w).round(9).tolist(), float(np.linalg.norm(u).round(9))
     ([[3.0, 1.0, -1.0]], 1.0)
     """
     d = vectors.shape[1]

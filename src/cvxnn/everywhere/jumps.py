@@ -16,6 +16,7 @@ from cvxnn.gates import Gates, Search, searching
 from cvxnn.program import Iterate, Program
 from cvxnn.solve import solve
 from cvxnn.solvers import WorkingSet
+from cvxnn.streamed import pick
 
 Floats = NDArray[np.float64]
 
@@ -97,6 +98,10 @@ class JumpProblem:
             outputs=self.program.lift.out_shape[-1],
             interior=self.program.interior,
         )
+
+    def outputs(self, part: "JumpProblem", iterate: Iterate, rows: Array) -> Array:
+        """Return the outputs (k, c), at some samples (k,) of this problem, that a subset found."""
+        return evaluate(part.network(iterate), pick(self.X, rows))
 
     def admits(self, blocks: Array) -> bool:
         """Tell whether a solver may start from these gates and weights."""

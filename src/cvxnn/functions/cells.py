@@ -33,7 +33,8 @@ class Cells:
 
     >>> import numpy as np
     >>> from cvxnn.functions import Nuclear
-    >>> Cells(Nuclear(alpha=1.0), 2).value(np.array([[[3.0], [4.0], [3.0], [4.0]]])) ** 2
+    >>> both = Cells(Nuclear(alpha=1.0), 2).value(np.array([[[3.0], [4.0], [3.0], [4.0]]]))
+    >>> round(both**2, 9)
     50.0
     """
 

@@ -117,7 +117,7 @@ def turned(
     >>> X = np.column_stack([np.arange(6.0) - 2.5, np.ones(6)])
     >>> v = np.array([[1.0], [-2.0], [1.0], [1.0], [-2.0], [1.0]])
     >>> float(turned(X, v, np.random.default_rng(0))[1][0])
-    2.0
+    1.0
     """
     moved = features.any(axis=1)
     fixed = dual[~moved].sum(axis=0)  # a zero row is inside every half-space
