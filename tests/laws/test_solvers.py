@@ -116,15 +116,19 @@ SMOOTH = [loss for loss in LOSSES if loss.smoothness < math.inf]
 @pytest.mark.parametrize("architecture", WITH_GATES, **named)
 @pytest.mark.parametrize("loss", SMOOTH, **named)
 def test_all_agree(loss: SampleLoss, architecture: Architecture, outputs: int) -> None:
-    all_agree(NUMPY, loss, architecture, outputs)
+    all_agree(NUMPY, loss, architecture, outputs, apt(loss, architecture))
 
 
 @pytest.mark.parametrize("architecture", WITH_GATES, **named)
 @pytest.mark.parametrize("loss", KINKED, **named)
 def test_all_agree_on_kinks(loss: SampleLoss, architecture: Architecture) -> None:
-    drifts = (loss.name, architecture.name) == ("hinge", "batchnorm")
-    # alternating directions take 40,000 steps there, as in the test of a hinge below
-    all_agree(NUMPY, loss, architecture, 2, (WorkingSet(),) if drifts else OURS)
+    all_agree(NUMPY, loss, architecture, 2, apt(loss, architecture))
+
+
+def apt(loss: SampleLoss, architecture: Architecture) -> tuple[Solver, ...]:
+    """All solvers, but for alternating directions where they take tens of thousands of steps."""
+    drifts = architecture.name == "batchnorm" and loss.name in ("hinge", "huber")
+    return (WorkingSet(),) if drifts else OURS
 
 
 @pytest.mark.parametrize("architecture", WITH_GATES, **named)
