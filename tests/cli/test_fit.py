@@ -109,7 +109,7 @@ def test_every_architecture_is_known(name: str, path: Path) -> None:
     assert ("bias, intercept" in plain(run("info", path).stdout)) == biased
     open_ = BY_NAME[name].grows or BY_NAME[name].source.searches
     drawn = not open_ and name not in ("polynomial", "quadratic", "deep_linear")
-    few = not open_ and name.startswith("deep") or not biased  # some are never open, or agree
+    few = (not open_ and name.startswith("deep")) or not biased  # some are never open, or agree
     count = r"\b\d+ gates" if few else "16 gates"
     assert bool(re.search(count, plain(result.stdout))) == drawn
     assert run("verify", path, "sklearn:linnerud", "-t", "Waist").exit_code == 0
