@@ -13,7 +13,6 @@ import argparse
 import io
 import resource
 import time
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -54,13 +53,14 @@ def main() -> None:
 
 def ours(images: Images, stages: list[Stage], *, mirror: bool) -> float:
     """Train the stages, print every one, return the seconds."""
-    begin = time.perf_counter()
+    begin, cpu = time.perf_counter(), time.process_time()
 
     def tell(trained: list[Any]) -> None:
         last = trained[-1]
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         print(
-            f"stage {len(trained)}: {time.perf_counter() - begin:.0f} s, {peak:.2f} GiB, "
+            f"stage {len(trained)}: {time.perf_counter() - begin:.0f} s, "
+            f"{time.process_time() - cpu:.0f} of processors, {peak:.2f} GiB, "
             f"alpha {last.alpha:.2g}, relative gap {last.certificate.relative_gap:.0e}, "
             f"training {last.accuracy:.4f}, validation {last.validated:.4f}",
             flush=True,
@@ -119,8 +119,10 @@ def cifar(folder: Path | None) -> Images | None:
             names = tuple(archive["class_names"].tolist())
         source = "CIFAR-10 from JPEG files, not the exact pixels, cifar10_jpeg.npz"
         return Images(parts[0], labels[0], parts[1], labels[1], names, source)
-    turn: Callable[[Any], Any] = lambda x: np.ascontiguousarray(np.moveaxis(x, -1, 1))  # noqa: E731
-    return found and found._replace(X=turn(found.X), X_test=turn(found.X_test))
+    if found is None:
+        return None
+    X, X_test = (np.ascontiguousarray(np.moveaxis(x, -1, 1)) for x in (found.X, found.X_test))
+    return found._replace(X=X, X_test=X_test)
 
 
 def decoded(raw: Any, ends: Any) -> Any:

@@ -20,6 +20,8 @@ _FIRST, _LAST = 1e-2, 1e-9
 """Relative gaps of the first solve and of the last possible one."""
 _SHARE = 0.1
 """Relative gap of a solve, as a share of what it is compared with."""
+_TEMPORARIES = 2**24
+"""Numbers in the search's temporaries."""
 _ROUNDS = 100
 """Iterations of a solve at most."""
 
@@ -76,8 +78,8 @@ class Widen:
     heuristic = True
 
     def workspace(self, n: int, d: int, p: int) -> int:
-        """Return what the search holds: a few temporaries of bounded size."""
-        return 2**24
+        """Return what the search's temporaries of bounded size, or its solves, hold."""
+        return _TEMPORARIES + WorkingSet().workspace(n, d, p)
 
     def why_not(self, problem: JumpProblem) -> str | None:
         """Return None for smooth losses."""
