@@ -77,6 +77,7 @@ def descend(
     spread: float = 1.0,
     batch: int | None = None,
     cool: float = 1.0,
+    places: int = 1,
     watch: Watch | None = None,
 ) -> Descent:
     """Minimise mean of (f(x_i) - y_i)^2 / 2 + alpha/2 * (|W|^2 + |a|^2), f(x) = max(0, x'W') a.
@@ -84,7 +85,9 @@ def descend(
     All starts run side by side on X (n, d) and y (n,), from normal weights of deviation `spread`;
     those that diverge are kept. Every step draws a `batch` of samples without replacement; None
     takes all, which is plain gradient descent. The step size falls geometrically, in the end to
-    `cool` times what it was: batches keep descent with a fixed one away from the optimum.
+    `cool` times what it was: batches keep descent with a fixed one away from the optimum. With
+    several `places` the rows of X (n * places, d) are the patches of the samples, one sample after
+    the other, and f is a convolutional network: the sum over a sample's patches.
 
     >>> rng = np.random.default_rng(0)
     >>> X, y = np.array([[1.0], [-1.0]]), np.array([1.0, 1.0])
@@ -100,10 +103,10 @@ def descend(
     sizes = step_size * cool ** (np.arange(steps) / steps)
     began = time.perf_counter()
     with np.errstate(over="ignore", invalid="ignore"):  # divergence is a result, not an error
-        for step, weights in enumerate(_walk(X, y, alpha, first, sizes, batch, rng)):
+        for step, weights in enumerate(_walk(X, y, alpha, first, sizes, batch, places, rng)):
             if step == due[len(objectives)]:
                 seconds.append(time.perf_counter() - began)
-                objectives.append(objective(X, y, alpha, weights))
+                objectives.append(objective(X, y, alpha, weights, places))
                 watched += [] if watch is None else [watch(weights)]
     return Descent(
         steps=due,
@@ -120,16 +123,21 @@ def start(rng: np.random.Generator, starts: int, width: int, d: int, spread: flo
     return Weights(spread * inward, spread * rng.standard_normal((starts, width)))
 
 
-def outputs(X: Floats, weights: Weights) -> Floats:
+def outputs(X: Floats, weights: Weights, places: int = 1) -> Floats:
     """Return f(x_i) of every start, (starts, n)."""
     hidden = np.maximum(weights.inward @ X.T, 0)
-    return np.asarray((weights.outward[:, None, :] @ hidden)[:, 0])
+    return summed((weights.outward[:, None, :] @ hidden)[:, 0], places)
 
 
-def objective(X: Floats, y: Floats, alpha: float, weights: Weights) -> Floats:
+def summed(values: Floats, places: int) -> Floats:
+    """Return the sums over each sample's places, (starts, n * places) to (starts, n)."""
+    return np.asarray(values.reshape(len(values), -1, places).sum(axis=2))
+
+
+def objective(X: Floats, y: Floats, alpha: float, weights: Weights, places: int = 1) -> Floats:
     """Return mean of (f - y)^2 / 2 + alpha/2 * (|W|^2 + |a|^2) of every start, (starts,)."""
     squares = (weights.inward**2).sum(axis=(1, 2)) + (weights.outward**2).sum(axis=1)
-    loss = ((outputs(X, weights) - y) ** 2).mean(axis=1) / 2
+    loss = ((outputs(X, weights, places) - y) ** 2).mean(axis=1) / 2
     return np.asarray(loss + alpha / 2 * squares)
 
 
@@ -153,20 +161,26 @@ def _walk(
     weights: Weights,
     sizes: Floats,
     batch: int | None,
+    places: int,
     rng: np.random.Generator,
 ) -> Iterator[Weights]:
     yield weights
+    patches = X.reshape(len(y), places, -1)
     for size in sizes:
-        rows = slice(None) if batch is None else rng.permutation(len(X))[:batch]
-        weights = _step(X[rows], y[rows], alpha, weights, size)
+        rows = slice(None) if batch is None else rng.permutation(len(y))[:batch]
+        some = patches[rows].reshape(-1, X.shape[1])
+        weights = _step(some, y[rows], alpha, weights, size, places)
         yield weights
 
 
-def _step(X: Floats, y: Floats, alpha: float, weights: Weights, size: float) -> Weights:
+def _step(
+    X: Floats, y: Floats, alpha: float, weights: Weights, size: float, places: int
+) -> Weights:
     inward, outward = weights
     values = inward @ X.T
     hidden = np.maximum(values, 0)
-    residual = ((outward[:, None, :] @ hidden)[:, 0] - y) / len(X)
+    residual = (summed((outward[:, None, :] @ hidden)[:, 0], places) - y) / len(y)
+    residual = np.repeat(residual, places, axis=1)
     pull = (values > 0) * (outward[:, :, None] * residual[:, None, :])
     slope_in = pull @ X + alpha * inward
     slope_out = (hidden @ residual[:, :, None])[:, :, 0] + alpha * outward

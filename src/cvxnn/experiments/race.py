@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from cvxnn.architectures import ReLU
+from cvxnn.architectures import Architecture, ReLU
 from cvxnn.estimators import ConvexRegressor
 from cvxnn.experiments.descent import Descent, Floats
 from cvxnn.experiments.figures import BLUE, GREEN, GREY, INK, ORANGE, PALE, beside, canvas
@@ -50,11 +50,17 @@ class Lane(NamedTuple):
 
 
 def grow(
-    X: Floats, y: Floats, alpha: float, *, tol: float, proof_time: float
+    X: Floats,
+    y: Floats,
+    alpha: float,
+    *,
+    tol: float,
+    proof_time: float,
+    kind: Architecture | None = None,
 ) -> tuple[ConvexRegressor, Grown]:
-    """Train over all networks without biases on X (n, d) and y (n,)."""
+    """Train over all networks of a kind, by default ReLU without biases, on X (n, d), y (n,)."""
     model = ConvexRegressor(
-        ReLU(bias=False),
+        kind or ReLU(bias=False),
         alpha=alpha,
         gates="grow",
         fit_intercept=False,
