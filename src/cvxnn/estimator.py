@@ -114,12 +114,12 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     def _checked(self, X: Any, y: Any = "no_validation", *, reset: bool, **words: Any) -> Any:
         """Return the samples as numbers, and the targets beside them if there are any."""
+        if not reset:
+            check_is_fitted(self)
         kind = training.architecture_of(self.architecture) if reset else self.architecture_
         X = as_table(X, images_of(kind))
         if reset:
             self.encoder_ = ColumnEncoder().fit(X) if holds_text(X) else None
-        else:
-            check_is_fitted(self)
         if self.encoder_ is None:
             return validated(self, X, y, reset=reset, **words)
         validate_data(self, X, reset=reset, skip_check_array=True)
