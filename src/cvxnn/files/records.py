@@ -46,6 +46,8 @@ def kept(name: str, value: Any, arrays: Arrays, pack: Callable[..., Json]) -> Js
         return {"plain": value}
     if isinstance(value, Certificate):
         return {"certificate": certificate_entry(value)}
+    if type(value) in RECORDS.values():  # some are tuples too
+        return {"record": type(value).__name__} | fields_of(value, f"{name}.", arrays, pack)
     if isinstance(value, list | tuple):
         each = [kept(f"{name}.{i}", x, arrays, pack) for i, x in enumerate(value)]
         return {"each": each, "tuple": isinstance(value, tuple)}
@@ -59,8 +61,6 @@ def kept(name: str, value: Any, arrays: Arrays, pack: Callable[..., Json]) -> Js
         for each, array in value.parameters().items():
             arrays[f"{name}.{each}"] = np.asarray(array)
         return {"network": value.architecture, "parameters": list(value.parameters())}
-    if type(value) in RECORDS.values():
-        return {"record": type(value).__name__} | fields_of(value, f"{name}.", arrays, pack)
     if getattr(value, "name", None) in LOSSES:
         settings = {field.name: float(getattr(value, field.name)) for field in fields(value)}
         return {"loss": value.name, "settings": settings}
