@@ -225,3 +225,6 @@ def test_classes_that_a_line_separates_have_no_skip_connection() -> None:
     model = ConvexClassifierCV("gated", skip="auto", **FEW).fit(X, X[:, 0] > 0)  # no best line
     assert not model.skip_
     assert model.score(X, X[:, 0] > 0) > 0.8
+    for classes in (X[:, 0] > 0, np.digitize(X[:, 0], [-0.5, 0.5])):
+        with pytest.raises(ValueError, match="a line separates the classes"):
+            ConvexClassifier("gated", alpha=0.1, skip=True, gates=GATES).fit(X, classes)

@@ -4,7 +4,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from numbers import Real
 from typing import Any, ClassVar, NamedTuple
 
@@ -24,7 +24,7 @@ from cvxnn.errors import CertificateWarning
 from cvxnn.functions import SampleLoss
 from cvxnn.linalg import threads
 from cvxnn.patches import as_table
-from cvxnn.path import alpha_max, null_start
+from cvxnn.path import alpha_max, is_separated, null_start
 from cvxnn.reading import (
     by_blocks,
     of_columns,
@@ -34,7 +34,7 @@ from cvxnn.reading import (
     require_fit,
     validated,
 )
-from cvxnn.samples import Samples, distinct_samples, fingerprint, positive_weights
+from cvxnn.samples import Rows, Samples, distinct_samples, fingerprint, positive_weights
 from cvxnn.selection import Fold, Measure, Search, Table, content_folds, cross_validate, folds_of
 from cvxnn.solve import Progress, Solver, Status
 from cvxnn.streamed import held
@@ -42,24 +42,10 @@ from cvxnn.truncation import inward, leading_directions, on_all_columns, outward
 
 Floats = NDArray[np.float64]
 
-
 _FLOATS = [np.float64, np.float32]
 _FOLDS = 5
 _SEARCH = 0.7
 """Share of `max_time` after which the search for alpha ends."""
-
-
-@dataclass(frozen=True, eq=False)
-class Rows:
-    """The training data as they were given, and the distinct samples among them."""
-
-    X: Any
-    target: Floats
-    weights: Floats
-    labels: Any
-    samples: Samples
-    begin: float
-    """Of the fit, by `time.perf_counter`."""
 
 
 class Choice(NamedTuple):
@@ -208,9 +194,16 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
                 architecture, X, target, rows.samples.weights, seed, skip
             )
             largest = alpha_max(problem)
+            if skip and is_separated(problem, largest):
+                continue
             share = _SEARCH * place / len(skips)
             alpha, table = self._alpha(problem, solver, rows, seed, largest, share)
             choices.append(Choice(problem, solver, reason, skip, largest, alpha, table))
+        if not choices:
+            raise ValueError(
+                f"a line separates the classes: the {self._loss(target.shape[1]).name} loss "
+                "has no minimum with skip=True; pass skip=False"
+            )
         return min(choices, key=lambda choice: choice.loss)  # the first of equals
 
     def _skips(self, rows: Rows, seed: int) -> list[bool]:

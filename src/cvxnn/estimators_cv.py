@@ -8,9 +8,9 @@ from sklearn.model_selection import check_cv
 
 from cvxnn.architectures import Architecture
 from cvxnn.arrays import Array
-from cvxnn.estimator import Rows
 from cvxnn.estimators import ConvexClassifier, ConvexRegressor
 from cvxnn.functions import SampleLoss
+from cvxnn.samples import Rows
 from cvxnn.selection import Fold, Measure, Search, Table, folds_from, misclassified, squared_error
 from cvxnn.solve import Progress, Solver
 

@@ -120,6 +120,15 @@ def alpha_max(problem: Any) -> float:
     return float(problem.gauge(null_model(program).dual))
 
 
+def is_separated(problem: Any, largest: float) -> bool:
+    """Tell whether free columns alone drive a loss that has no minimum as low as one likes.
+
+    `largest` is the problem's `alpha_max`: 0 then, as for a loss that free columns bring to its
+    minimum.
+    """
+    return largest == 0 and problem.program.loss.loss.name in ("logistic", "cross_entropy")
+
+
 def _stiffness(program: Program) -> float:
     """Return about the largest eigenvalue of A A* W beside the free columns, by power iteration."""
     pull = double(-program.loss.gradient(program.predict(*origin(program))))

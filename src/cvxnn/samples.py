@@ -36,6 +36,19 @@ class Samples:
         return self.share[:, None] * dual[self.owner]
 
 
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The training data as they were given, and the distinct samples among them."""
+
+    X: Any
+    target: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    labels: Any
+    samples: Samples
+    begin: float
+    """Of the fit, by `time.perf_counter`."""
+
+
 def distinct_samples(X: Array, target: Array, weights: NDArray[np.float64]) -> Samples:
     """Merge equal rows of (X, target), sort by content, and leave out rows without weight.
 
