@@ -40,12 +40,13 @@ def nested_cells(features: Floats, fan_in: tuple[int, ...]) -> tuple[Floats, Flo
 
     A path's coordinates are the product of its weights, signs included. Between the layers every
     unit sums `fan_in` units of its own, each with a sign; two orders of one sum count once, and
-    units that are closed on every sample are left out: they add nothing.
+    units that are closed on every sample are left out: they add nothing. If all are, one point of
+    zeros is returned.
 
     Raises ValueError where there are more than can be listed.
     """
     gates = enumerate_patterns(features)
-    kept = gates.masks.any(axis=1)
+    kept = gates.masks.any(axis=1) & (np.linalg.norm(gates.generators, axis=1) > 0)
     cells = [
         _cell(np.zeros((0, features.shape[1])), features, mask, point, ())
         for mask, point in zip(gates.masks[kept], gates.generators[kept], strict=True)
@@ -60,10 +61,12 @@ def nested_cells(features: Floats, fan_in: tuple[int, ...]) -> tuple[Floats, Flo
         signed = [(cell, sign) for cell in cells for sign in (1.0, -1.0)]
         sums = combinations_with_replacement(signed, fan)
         cells = [cell for each in sums for cell in _sums(list(each))]
+    if not cells:  # columns of zeros
+        edges = sum(math.prod(fan_in[layer:]) for layer in range(len(fan_in)))
+        return np.zeros((1, math.prod(fan_in) * features.shape[1])), np.ones((1, edges))
     points = np.array([cell.point for cell in cells])
     signs = np.array([np.concatenate(cell.signs) for cell in cells])
-    shape = len(cells), math.prod(fan_in) * features.shape[1]
-    return points.reshape(shape), signs.reshape(len(cells), -1)
+    return points.reshape(len(cells), -1), signs.reshape(len(cells), -1)
 
 
 def _cell(
