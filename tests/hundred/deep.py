@@ -140,7 +140,8 @@ def relu_program(data: Data, masks: Floats) -> Any:
             u = cp.Variable((np.concatenate(every, axis=1).shape[1], 1))
             fit = fit + sign * (np.concatenate(every, axis=1) @ u)
             size = size + sized(u, data)
-            rules.append(np.concatenate(rows) @ u >= 0)
+            faces = np.concatenate(rows)
+            rules.append(np.unique(faces[faces.any(axis=1)], axis=0) @ u >= 0)
     return fit, size, rules
 
 

@@ -30,7 +30,7 @@ class Units(NamedTuple):
     block: float
     free: float
     rows: Floats
-    """What multiplies each row of C, (p * n * c,); 0 for an empty row, which is left out."""
+    """What multiplies each row of C, (p * n * c,); 0 for one left out, empty or said before."""
 
 
 class ConeProgram(NamedTuple):
@@ -129,15 +129,24 @@ def _columns(program: Program) -> Floats:
 
 
 def _cone_rows(program: Program) -> tuple[Matrix, Floats]:
-    """Return the nonempty rows of C in their units, and the units of all rows."""
+    """Return the rows of C in their units but for those that say nothing, and all units."""
     p, d, outputs = program.lift.in_shape
     if program.constraint is None or p == 0:
         return sparse.csr_array((0, p * d * outputs)), np.zeros(0)
     rows = [to_numpy(double(program.constraint.map.rows(block))) for block in range(p)]
-    largest = np.repeat(np.abs(np.concatenate(rows)).max(axis=1), outputs)
-    units = np.array([1 / power_of_two(size) if size > 0 else 0.0 for size in largest])
+    units = np.repeat(np.concatenate([_row_units(one) for one in rows]), outputs)
     matrix = sparse.kron(sparse.block_diag(rows), sparse.eye_array(outputs), format="csr")
     return (sparse.diags_array(units) @ matrix)[units > 0], units
+
+
+def _row_units(rows: Floats) -> Floats:
+    """Return the units of a block's rows, 0 for empty ones and for multiples of one before."""
+    largest = np.abs(rows).max(axis=1)
+    units = np.array([1 / power_of_two(size) if size > 0 else 0.0 for size in largest])
+    directions = rows / np.where(largest > 0, largest, 1.0)[:, None]
+    again = np.ones(len(rows), dtype=np.bool_)
+    again[np.unique(directions, axis=0, return_index=True)[1]] = False
+    return np.where(again, 0.0, units)
 
 
 def iterate_of(program: Program, units: Units, x: Floats, z: Floats, cost: float) -> Iterate:
