@@ -37,7 +37,7 @@ def fit(X: Floats, y: Floats, alpha: float, *units: bool, **words: Any) -> Conve
 # the numbers of section H
 
 
-def test_section_h_before_the_relu() -> None:
+def test_section_H_before_the_relu() -> None:
     X = np.array([[1.0, 0.0], [1.0, 0.5], [1.0, 1.0], [1.0, 2.0]])
     y = np.array([2.0, 0.0, 0.0, 0.0])
     model = fit(X, y, 0.3 / 4, True)
@@ -47,7 +47,7 @@ def test_section_h_before_the_relu() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_section_h_centred_data_of_full_rank_have_a_closed_form(seed: int) -> None:
+def test_section_H_centred_data_of_full_rank_have_a_closed_form(seed: int) -> None:
     """[U, 1/sqrt(n)] is orthogonal, and section M's form for whitened data holds."""
     rng = np.random.default_rng(seed)
     X, y, beta = rng.standard_normal((5, 4)), rng.standard_normal(5), 0.4

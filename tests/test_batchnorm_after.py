@@ -25,7 +25,7 @@ def optimum(X: Floats, y: Floats, beta: float, units: tuple[bool, bool]) -> floa
     return len(X) * oracles.trained("squared", parts, y[:, None], beta / len(X))
 
 
-def test_section_h_after_the_relu() -> None:
+def test_section_H_after_the_relu() -> None:
     """The notes print 0.4987630; this program and its dual agree on 0.49876267 to 1e-11."""
     X = np.array([[1.0, 0.0], [1.0, 0.5], [1.0, 1.0], [1.0, 2.0]])
     y = np.array([2.0, 0.0, 0.0, 0.0])

@@ -53,7 +53,7 @@ def test_the_network_is_layers_of_steps(architecture: DeepThreshold, tmp_path: P
     assert verify(again, X, Y)
 
 
-def test_section_i_wide_layers_reach_every_column_and_the_closed_form() -> None:
+def test_section_I_wide_layers_reach_every_column_and_the_closed_form() -> None:
     """min |f - y|^2 / 2 + beta (max f_+ + max f_-) at f = (1.6, -0.6, 0.5, 1.5) is 1.04."""
     line, y = np.arange(4.0)[:, None] - 1.5, np.array([2.0, -1.0, 0.5, 1.5])
     words: dict[str, Any] = {"alpha": 0.1, "fit_intercept": False, "tol": 1e-9}

@@ -58,7 +58,7 @@ def random_set(request: pytest.FixtureRequest) -> tuple[OptimalSet, ConvexRegres
     return optimal_set(model, X, y), model
 
 
-def test_cross(cross: OptimalSet) -> None:
+def test_section_E8_cross(cross: OptimalSet) -> None:
     np.testing.assert_allclose(cross.fit, 1 - 0.1 * 2**0.5, rtol=1e-12)
     np.testing.assert_allclose(np.abs(cross.directions), 0.5**0.5, rtol=1e-12)
     assert len(np.unique(np.sign(cross.directions), axis=0)) == 4
@@ -73,7 +73,7 @@ def test_cross(cross: OptimalSet) -> None:
         assert value == pytest.approx(0.5256854, abs=1e-7)
 
 
-def test_octagon(octagon: OptimalSet) -> None:
+def test_section_E8_octagon(octagon: OptimalSet) -> None:
     assert len(octagon.signs) == 8
     assert octagon.dimension == 8 - 5
     assert not octagon.is_unique()

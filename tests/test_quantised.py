@@ -53,12 +53,12 @@ def in_order(found: QuantisedFit, best: float) -> None:
     assert found.proved_ratio <= KRIVINE * (1 + 1e-6)
 
 
-def test_j5_the_constant() -> None:
+def test_section_J5_the_constant() -> None:
     assert pytest.approx(1.782, abs=5e-4) == KRIVINE
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_j5_relaxation_exact_guarantee(seed: int) -> None:
+def test_section_J5_relaxation_exact_guarantee(seed: int) -> None:
     X, y = drawn(seed)
     found = fit_quantised(X, y, alpha=0.05, **PLAIN)
     assert found.certificate.lower == pytest.approx(relaxed(X, y, 0.05), rel=1e-6)
@@ -67,14 +67,14 @@ def test_j5_relaxation_exact_guarantee(seed: int) -> None:
     assert found.certificate.upper == pytest.approx(best, rel=1e-4)  # all pairs are drawn at d = 3
 
 
-def test_j5_another_loss() -> None:
+def test_section_J5_another_loss() -> None:
     X, y = drawn(20)
     found = fit_quantised(X, np.sign(y), alpha=0.02, loss="logistic", **PLAIN)
     in_order(found, exact(X, np.sign(y), 0.02, logistic=True))
     assert set(np.unique(found.network.first)) <= {-1.0, 1.0}
 
 
-def test_j5_arcsine_law() -> None:
+def test_section_J5_arcsine_law() -> None:
     """Within 2e-3 after 400,000 draws, from a matrix with unit diagonal and no negative value."""
     X, y = drawn(1)
     found = fit_quantised(X, y, alpha=0.05, **PLAIN)

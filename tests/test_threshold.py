@@ -42,7 +42,7 @@ def optimum(X: Floats, y: Floats, beta: float) -> float:
 # the numbers of section I
 
 
-def test_section_i_borders_are_needed() -> None:
+def test_section_I_borders_are_needed() -> None:
     """Cells alone give 0.1925; the pattern of the zero vector gives 0.0983333."""
     X, y = np.array([[1.0], [-1.0], [2.0]]), np.ones(3)
     model = fit(X, y, 0.1)
@@ -55,7 +55,7 @@ def test_section_i_borders_are_needed() -> None:
     assert cells.certificate_.scope is Scope.GIVEN_GATES
 
 
-def test_section_i_a_cross_needs_its_nine_patterns() -> None:
+def test_section_I_a_cross_needs_its_nine_patterns() -> None:
     X = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
     y = np.array([2.0, -1.0, 0.5, 1.0])
     whole = fit(X, y, 0.2)
@@ -65,7 +65,7 @@ def test_section_i_a_cross_needs_its_nine_patterns() -> None:
     assert whole.certificate_.upper < 0.9 * cells.certificate_.lower
 
 
-def test_section_i_shattered_data_have_a_closed_form() -> None:
+def test_section_I_shattered_data_have_a_closed_form() -> None:
     """min |f - y|^2 / 2 + beta (max f_+ + max f_-) at f = (1.6, -0.6, 0.5, 1.5) is 1.04."""
     y = np.array([2.0, -1.0, 0.5, 1.5])
     model = fit(np.eye(4), y, 0.4)
@@ -75,7 +75,7 @@ def test_section_i_shattered_data_have_a_closed_form() -> None:
     assert 4 * fit(rows, y, 0.4).certificate_.upper == pytest.approx(1.04, abs=1e-8)
 
 
-def test_section_i_the_strength_that_leaves_nothing() -> None:
+def test_section_I_the_strength_that_leaves_nothing() -> None:
     rng = np.random.default_rng(2)
     X, y = rng.standard_normal((6, 2)), rng.standard_normal(6)
     largest = max(abs(np.array(mask) @ y) for mask in realised(X))

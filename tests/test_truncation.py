@@ -44,7 +44,7 @@ def data(seed: int, n: int = 20, d: int = 4) -> tuple[Floats, Floats]:
 # the numbers of section C
 
 
-def test_section_c_two_samples() -> None:
+def test_section_C_two_samples() -> None:
     X, y, beta = np.diag([1.0, 0.4]), np.array([100.0, 100.0]), 5.0
     every, first = (
         ConvexRegressor(ReLU(bias=False), alpha=beta / 2, rank=k, **EVERY).fit(X, y) for k in (2, 1)

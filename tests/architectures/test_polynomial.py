@@ -72,7 +72,7 @@ def activation(architecture: Polynomial, t: np.ndarray) -> np.ndarray:
 # section J of the formulations: closed forms and values
 
 
-def test_j8_two_samples() -> None:
+def test_section_J8_two_samples() -> None:
     """X = I, y = (2, -1), strength 1/2 on a sum: Z = diag(3/2, -1/2), value 5/4."""
     found = train(problem(QUADRATIC, np.eye(2), np.array([2.0, -1.0])).at(0.25), FISTA(), tol=1e-9)
     assert 2 * found.certificate.upper == pytest.approx(1.25, rel=1e-9)
@@ -83,7 +83,7 @@ def test_j8_two_samples() -> None:
     np.testing.assert_allclose((u.T * a) @ u, np.diag([1.5, -0.5]), atol=1e-7)
 
 
-def test_j2_cubes_decay_as_the_norm_does() -> None:
+def test_section_J2_cubes_decay_as_the_norm_does() -> None:
     """min |a|^3 + |u|^3 with |a| |u|^2 = 1 is 2^(1/3) + 2^(-2/3) = 1.8899."""
     constant = 2 ** (1 / 3) + 2 ** (-2 / 3)
     assert constant == pytest.approx(1.8899, abs=5e-5)
@@ -107,7 +107,7 @@ def test_j2_cubes_decay_as_the_norm_does() -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_j4_neural_decomposition(seed: int) -> None:
+def test_section_J4_neural_decomposition(seed: int) -> None:
     """The value is kept, neurons have unit length, and there are no more of them than the rank."""
     rng = np.random.default_rng(seed)
     points = rng.standard_normal((1 + seed, 4))
@@ -122,14 +122,14 @@ def test_j4_neural_decomposition(seed: int) -> None:
     np.testing.assert_allclose((again.T * weights) @ again, matrix, atol=1e-9)
 
 
-def test_j4_nothing_to_decompose() -> None:
+def test_section_J4_nothing_to_decompose() -> None:
     u, weights = decomposed(np.zeros((3, 3)))
     assert u.shape == (0, 2)
     assert weights.shape == (0,)
 
 
 @pytest.mark.parametrize("architecture", [QUADRATIC, LIKE_RELU], ids=["square", "like_relu"])
-def test_j5_the_dual_constraint_is_tight(architecture: Polynomial) -> None:
+def test_section_J5_the_dual_constraint_is_tight(architecture: Polynomial) -> None:
     """At the optimum the largest price on the sphere is alpha; at alpha_max the network goes."""
     X, y = drawn(1, d=2)
     here = problem(architecture, X, y)
@@ -145,7 +145,7 @@ def test_j5_the_dual_constraint_is_tight(architecture: Polynomial) -> None:
     assert train(here.at(0.9 * largest), FISTA(), tol=1e-6).network.n_neurons > 0
 
 
-def test_j5_several_outputs_against_a_grid_of_directions() -> None:
+def test_section_J5_several_outputs_against_a_grid_of_directions() -> None:
     """With two features every neuron is a direction: a Lasso over a fine grid of them."""
     X, y = drawn(2, d=2, c=2)
     angles = np.linspace(0, 2 * np.pi, 721)[:-1]

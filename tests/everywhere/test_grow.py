@@ -148,7 +148,7 @@ def test_the_nonnegative_quadratic_program_is_solved(seed: int) -> None:
     assert x == pytest.approx(z.value, abs=1e-5)
 
 
-def test_several_outputs_share_neurons() -> None:
+def test_section_G8_several_outputs_share_neurons() -> None:
     """Whitened one-hot targets have a closed form [Ergen2021]: one neuron a class."""
     counts, beta = (3, 2, 1), 0.8
     n = sum(counts)

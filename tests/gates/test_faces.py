@@ -52,7 +52,7 @@ def test_every_pattern_is_found(seed: int) -> None:
     assert patterns(X) == (expected or {(0,) * n})
 
 
-def test_section_i_a_cross_has_nine_patterns_and_fourteen_with_a_bias() -> None:
+def test_section_I_a_cross_has_nine_patterns_and_fourteen_with_a_bias() -> None:
     cross = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
     assert len(enumerate_patterns(cross)) == 4
     assert len(patterns(cross)) == len(realised(cross)) == 9
