@@ -14,7 +14,11 @@ EXACT = {"solver": cp.CLARABEL, "tol_gap_rel": 1e-10, "tol_gap_abs": 1e-10, "tol
 
 def optimum(cost: Any, rules: Sequence[Any] = ()) -> float:
     """The least cost under the rules."""
-    return float(cp.Problem(cp.Minimize(cost), list(rules)).solve(**EXACT))
+    problem = cp.Problem(cp.Minimize(cost), list(rules))
+    try:
+        return float(problem.solve(**EXACT))
+    except cp.SolverError:  # scaled, a first step may end on the edge of an exponential cone
+        return float(problem.solve(**EXACT, equilibrate_enable=False))
 
 
 def loss(name: str, fit: Any, Y: Floats) -> Any:
