@@ -12,6 +12,8 @@ from cvxnn.whitening import Singles, Whitening, whitening
 
 SAMPLE = 2000
 """Images whose patches the whitening, the gates and the scales are taken from."""
+PATCHES, ENTRIES = 2**19, 2**26
+"""The patches of these at most, and at most so many entries in them."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,8 @@ def columns_of(
     Gates are directions of whitened patches, drawn at random, without their bias [CoatesNg2012].
     """
     patches = stage.on(shape)
-    index = patches.index[rng.permutation(patches.count)[: max(1, 2**19 // len(images))]]
+    most = min(PATCHES, ENTRIES // patches.width)
+    index = patches.index[rng.permutation(patches.count)[: max(1, most // len(images))]]
     wide = np.concatenate([images, np.zeros((len(images), 1), np.float32)], axis=1)
     seen = wide.take(index.ravel(), axis=1).reshape(-1, patches.width)
     found = whitening(seen, stage.kept(patches.width), level=level, contrast=contrast)

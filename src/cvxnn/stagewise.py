@@ -13,7 +13,7 @@ from scipy.linalg import cho_factor, cho_solve
 from cvxnn.certificate import Certificate, Exactness, Scope, certify
 from cvxnn.functions import Ridge, Squared, mean_loss
 from cvxnn.maps import Dense, Gram, Kept, gram
-from cvxnn.maps.gram import CHUNK
+from cvxnn.maps.gram import CHUNK, without
 from cvxnn.memory import available, require
 from cvxnn.program import Iterate, Program
 from cvxnn.solve import solve
@@ -139,7 +139,10 @@ class Run:
         if strength == "auto":
             strength, validated = self._strength(phi, sums)
             rest = self._sums(phi, slice(n - held, n))
-            sums = Gram(sums.matrix + rest.matrix, sums.beside + rest.beside)
+            sums.matrix[:] += rest.matrix
+            sums = Gram(sums.matrix, sums.beside + rest.beside)
+            del rest
+        sums.matrix[:] /= np.float32(n)
         alpha = float(strength)
         found = self._solve(phi, sums, alpha)
         while found.loss > self.loss * (1 + 1e-9):  # less of the penalty, so that it cannot rise
@@ -206,8 +209,7 @@ class Run:
         middle, level = sums.beside[:, -1:] / n, self.target[:n].mean(axis=0)
         right = (sums.beside[:, :-1] / n - middle * level).astype(np.float32)
         narrow = middle.astype(np.float32)
-        moments = sums.matrix / np.float32(n)
-        moments -= narrow @ narrow.T
+        moments = without(sums.matrix / np.float32(n), narrow)
         best, falls = (float(STRENGTHS[0]), -1.0), 0
         for alpha in STRENGTHS:
             matrix = moments.copy(order="F")
@@ -223,11 +225,11 @@ class Run:
         return best
 
     def _solve(self, phi: Any, sums: Gram, alpha: float) -> _Optimum:
-        """Return the optimum on all images, certified in float64."""
+        """Return the optimum on all images, certified in float64; their sums are means here."""
         loss, free = mean_loss(Squared(), self.target), np.ones((len(phi), 1), phi.dtype)
         lift = Kept(Dense(phi, blocks=1, outputs=self.target.shape[1]))
-        n = np.float32(len(phi))
-        lift.remember(loss.weights[:, 0], free, Gram(sums.matrix / n, sums.beside[:, -1:] / n))
+        beside = sums.beside[:, -1:] / len(phi)
+        lift.remember(loss.weights[:, 0], free, Gram(sums.matrix, beside))
         program = Program(loss=loss, lift=lift, penalty=Ridge(alpha), free=free)
         solution = solve(
             program, Direct(), tol=self.settings.tol, max_iter=50, judge=partial(_judge, program)

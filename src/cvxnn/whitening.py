@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 Singles = NDArray[np.float32]
 
+ROWS = 2**14
+"""Patches that are added up at a time."""
 FLOOR = 0.1
 """Share of the mean eigenvalue that is added to every one: faint directions stay faint."""
 
@@ -63,9 +65,9 @@ def whitening(
     """
     width = patches.shape[1]
     plain = Whitening(np.zeros(width, np.float32), np.eye(width, dtype=np.float32), level, contrast)
-    seen = plain.levelled(patches).astype(np.float64)
-    centre = seen.mean(axis=0)
-    values, vectors = np.linalg.eigh((seen - centre).T @ (seen - centre) / len(seen))
+    seen = plain.levelled(patches)
+    centre = seen.mean(axis=0, dtype=np.float64)
+    values, vectors = np.linalg.eigh(_scatter(seen, centre) / len(seen))
     values, vectors = values[::-1], vectors[:, ::-1]
     alive = int((values > 1e-6 * max(values[0], 1e-12)).sum())
     if alive == 0:
@@ -77,3 +79,12 @@ def whitening(
     scales = np.sqrt(values[:kept] + FLOOR * values[:kept].mean())
     matrix = (vectors[:, :kept] / scales).astype(np.float32)
     return Whitening(centre.astype(np.float32), matrix, level, contrast)
+
+
+def _scatter(rows: Singles, centre: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the sum of (x - centre)(x - centre)' over rows x, in float64, some rows at a time."""
+    found = np.zeros((rows.shape[1],) * 2)
+    for first in range(0, len(rows), ROWS):
+        part = rows[first : first + ROWS] - centre
+        found += part.T @ part
+    return found

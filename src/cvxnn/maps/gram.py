@@ -70,6 +70,20 @@ def gram(
     return Gram(matrix, sums)
 
 
+def without(matrix: NDArray[Any], beside: NDArray[Any]) -> NDArray[Any]:
+    """Return a matrix (D, D) in Fortran order less `beside` times its transpose, in its place.
+
+    The lower triangle alone; `beside` is (D, q).
+
+    >>> without(np.array([[5.0, 0.0], [4.0, 5.0]], order="F"), np.array([[1.0], [2.0]])).tolist()
+    [[4.0, 0.0], [2.0, 1.0]]
+    """
+    product = ssyrk if matrix.dtype == np.float32 else dsyrk
+    part = np.ascontiguousarray(beside, dtype=matrix.dtype)
+    found: NDArray[Any] = product(-1.0, part.T, beta=1.0, c=matrix, lower=1, trans=1, overwrite_c=1)
+    return found
+
+
 def kernel(lift: Explicit) -> Floats:
     """Return A A*, (n, n), by tiles of its lower triangle."""
     n = lift.out_shape[0]

@@ -10,6 +10,7 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from cvxnn.arrays import to_numpy
 from cvxnn.functions import KernelRidge, Ridge, Squared
 from cvxnn.maps import Coefficients, Kept
+from cvxnn.maps.gram import without
 from cvxnn.program import Iterate, Program
 
 Floats = NDArray[np.float64]
@@ -259,6 +260,6 @@ def _in_blocks(program: Program, dtype: Any) -> _Blocks:
     square = free.T @ (weights * free)
     matrix = matrix.copy(order="F")
     if free.shape[1]:
-        matrix -= (beside @ np.linalg.solve(square, beside.T)).astype(dtype)
+        matrix = without(matrix, beside @ np.linalg.inv(np.linalg.cholesky(square)).T)
     matrix[np.diag_indices(len(matrix))] += _alpha(program)
     return _Blocks(program, _inverse(matrix), beside, square)
