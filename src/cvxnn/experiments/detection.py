@@ -13,13 +13,15 @@ from cvxnn.display_images import mosaic
 from cvxnn.experiments.backbone import mobilenet
 from cvxnn.experiments.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE
 from cvxnn.experiments.loaders import Images, data_folder, digits, faces
-from cvxnn.experiments.tuned import RATES, RIVALS, Row, tuned
+from cvxnn.experiments.tuned import RIVALS, Row, torch_is_ready, tuned
 from cvxnn.heads import ConvexHead
 from cvxnn.layerwise import LayerwiseClassifier
 from cvxnn.stages import Stage
 
 Floats = NDArray[np.float64]
 
+RATES = (0.01, 0.1, 1.0)
+"""Step sizes of descent on filters, the best on held-out patches counts."""
 SHOWN = 9
 """Patches of each sort in the figure."""
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, GREY)
@@ -86,7 +88,7 @@ def measure(full: bool, seed: int) -> Detection:
     data = load(full, np.random.default_rng(seed))
     found = [filters(data, full, seed)]
     inside = features(data, 160 if full else 72)
-    if torch_is_there():
+    if torch_is_ready():
         found.append(filters_by_descent(data, found[0][1], seed))
     if inside is not None:
         found += heads(data, *inside, seed)
@@ -110,15 +112,6 @@ def measure(full: bool, seed: int) -> Detection:
             ]
         ),
     )
-
-
-def torch_is_there() -> bool:
-    """Tell whether rivals and the pretrained network can run."""
-    try:
-        import torch  # noqa: F401
-    except ImportError:
-        return False
-    return True
 
 
 def curve(y: NDArray[np.int64], scores: Floats) -> Curve:
@@ -225,7 +218,7 @@ def features(data: Images, side: int) -> tuple[Any, Any] | None:
 
     None where its weights, or torch, are not there, and for the digits, of which it knows nothing.
     """
-    if data.X.shape[1] <= 12 or not torch_is_there():
+    if data.X.shape[1] <= 12 or not torch_is_ready():
         return None
     network = mobilenet(data_folder())
     if network is None:

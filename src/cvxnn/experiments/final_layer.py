@@ -15,7 +15,7 @@ from cvxnn.experiments.detection import Detection
 from cvxnn.experiments.figures import BLUE, GREY, INK, canvas, styled
 from cvxnn.experiments.loaders import Features, data_folder, digits, mobilenet_features
 from cvxnn.experiments.result import Result, Table, record
-from cvxnn.experiments.tuned import RIVALS, Row, tuned
+from cvxnn.experiments.tuned import RIVALS, Row, torch_is_ready, tuned
 from cvxnn.heads import ConvexHead
 
 NAME = "final-layer"
@@ -114,10 +114,10 @@ def _turns(
     head: ConvexHead, data: Features, seed: int
 ) -> tuple[tuple[float, ...], tuple[bool, ...], tuple[Row, ...]]:
     """Train a linear layer before the head too, by turns; nothing where torch is not installed."""
-    try:
-        import torch
-    except ImportError:
+    if not torch_is_ready():
         return (), (), ()
+    import torch
+
     begin, d = time.process_time(), data.X.shape[1]
     torch.manual_seed(seed)
     layer = torch.nn.Linear(d, d)

@@ -40,6 +40,16 @@ def tuned(models: Callable[[int], Iterator[Any]], X: Any, y: Any, seed: int) -> 
     return best, time.process_time() - begin
 
 
+def torch_is_ready() -> bool:
+    """Load torch, and what it loads with its first optimiser; tell whether it is there."""
+    try:
+        import torch
+    except ImportError:
+        return False
+    torch.optim.SGD([torch.zeros(1)], lr=1.0)  # takes seconds once, which are not training's
+    return True
+
+
 def linear(seed: int) -> Iterator[Any]:
     """Yield linear classifiers of several strengths."""
     for strength in 10.0 ** np.arange(-4, 1):
