@@ -8,9 +8,9 @@ import pytest
 from safetensors.numpy import load as arrays_of
 
 from cvxnn import (
-    ConvexClassifier,
     ConvexDenoiser,
     ConvexHead,
+    ConvexRegressor,
     ConvexSpline,
     ReLU,
     RobustClassifier,
@@ -133,6 +133,7 @@ HEADS: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:the time limit came first")  # on a machine that is busy
 @pytest.mark.parametrize("words", HEADS, ids=lambda words: "-".join(words))
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
 def test_a_head_with_its_scaler(words: dict[str, Any], kind: Any, tmp_path: Path) -> None:
@@ -152,7 +153,7 @@ def test_a_head_with_its_scaler(words: dict[str, Any], kind: Any, tmp_path: Path
         np.testing.assert_allclose(*refitted)
 
 
-def broken(change: str, header: Any, arrays: Any, other: Any) -> None:
+def broken(change: str, header: Any, arrays: Any) -> None:
     step = header["steps"][0]
     if change == "no scaler":
         del step["held"]["mean_"]
@@ -168,8 +169,6 @@ def broken(change: str, header: Any, arrays: Any, other: Any) -> None:
         step["params"]["architecture"] = "gated"
     elif change == "numbers that are none":
         arrays["0.mean_"][0] = np.nan
-    elif change == "a scaler inside":
-        step["held"]["classifier_"] = {"part": other}
 
 
 REFUSED = {
@@ -180,23 +179,24 @@ REFUSED = {
     "another strength": "its alpha is 0.02",
     "another architecture": "not one of its architecture",
     "numbers that are none": "NaN",
-    "a scaler inside": "",
 }
 
 
 @pytest.mark.parametrize("change", REFUSED)
 def test_a_head_that_was_tampered_with_is_refused(change: str, tmp_path: Path) -> None:
     path = tmp_path / "model.cvxnn"
-    save(ConvexClassifier("relu", alpha=0.05, tol=0.1, max_time=3.0).fit(WIDE, Y > 0), path)
-    other = sealed.read(path)[0]["steps"][0]
-    save(ConvexHead(alpha=0.01, n_gates=7, random_state=0).fit(WIDE, Y > 0), path)
+    head = ConvexHead(alpha=0.01, n_gates=7, random_state=0).fit(WIDE, Y > 0)
+    save(head, path)
     content = path.read_bytes()
     header, _ = sealed.read(path)
     arrays = {name: np.array(array) for name, array in arrays_of(content).items()}
-    broken(change, header, arrays, other)
+    broken(change, header, arrays)
     sealed.write(path, header, arrays)
     with pytest.raises(ModelFormatError, match=REFUSED[change]):
         load(path)
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))  # one bit, the checksum left
     with pytest.raises(ModelFormatError):
         load(path)
+    head.classifier_ = ConvexRegressor("gated_ridge", alpha=0.01, n_gates=7).fit(WIDE, Y)
+    with pytest.raises(UnsupportedError, match="it holds no classifier"):
+        save(head, path)
