@@ -240,6 +240,17 @@ def test_images_of_another_range_are_told(model: LayerwiseClassifier) -> None:
         model.predict(X[:, :, :7])
 
 
+def test_more_columns_than_images_and_a_strength_that_is_chosen() -> None:
+    """Float32 moments are singular: strengths that rounding hides end the search."""
+    rng = np.random.default_rng(0)
+    images = rng.uniform(size=(60, 1, 12, 12))
+    labels = np.arange(60) % 2
+    images[labels == 1, 0, 3:9, 3:9] /= 2
+    model = LayerwiseClassifier([Stage(kernel=5, n_gates=16)], random_state=0).fit(images, labels)
+    assert model.certificate_.proves(1e-6)
+    assert model.score(images, labels) == 1.0
+
+
 def test_gates_must_be_some() -> None:
     with pytest.raises(ValueError, match="n_gates is 0"):
         Stage(n_gates=0)

@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 
 RATES = (0.01, 0.1, 1.0)
 """Step sizes of descent on filters, the best on held-out patches counts."""
-SHOWN = 9
+SHOWN = 6
 """Patches of each sort in the figure."""
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, GREY)
 
@@ -71,7 +71,7 @@ def load(full: bool, rng: np.random.Generator) -> Images:
         )
     if full:
         return found
-    train, test = (_some(y, count, rng) for y, count in ((found.y, 400), (found.y_test, 300)))
+    train, test = (_some(y, count, rng) for y, count in ((found.y, 300), (found.y_test, 300)))
     return found._replace(
         X=found.X[train], y=found.y[train], X_test=found.X_test[test], y_test=found.y_test[test]
     )
@@ -170,7 +170,7 @@ class Descended:
         self.rate, self.seed = rate, seed
 
     def fit(self, X: Any, y: Any) -> "Descended":
-        """Take 30 epochs in batches of 32 from torch's own starts."""
+        """Take 20 epochs in batches of 32 from torch's own starts."""
         import torch
 
         torch.manual_seed(self.seed)
@@ -187,7 +187,7 @@ class Descended:
         rule = torch.optim.SGD(self.network.parameters(), lr=self.rate, momentum=0.9)
         loss = torch.nn.BCEWithLogitsLoss()
         images, labels = self._seen(X), torch.from_numpy(np.asarray(y, np.float32))
-        for _ in range(30):
+        for _ in range(20):
             for part in torch.randperm(len(images)).split(32):
                 rule.zero_grad()
                 loss(self.network(images[part])[:, 0], labels[part]).backward()
@@ -272,7 +272,9 @@ def notes(found: Detection) -> tuple[str, ...]:
     return (
         *said,
         "Seconds of heads on the MobileNet are without its own forward pass, which all of them "
-        "need. The same filters by SGD have gates that move; the convex program's stay.",
+        "need. SGD trains as many filters of the same size on pixels, with a weight a cell; the "
+        "convex program has whitened patches, fixed gates, and a linear filter for each gate and "
+        "cell, so many more weights.",
     )
 
 
@@ -295,6 +297,9 @@ def draw_curves(axes: Any, found: Detection) -> None:
     low = min(float(np.interp(least, each.false_alarms, each.found)) for each in found.curves)
     axes.set(xscale="log", xlim=(least, 1.0), ylim=(max(0.0, low - 0.1), 1.005))
     axes.set(xlabel="share of others taken for it", ylabel="share found")
+    places = [10.0**k for k in range(-4, 1) if 10.0**k >= least]
+    axes.set_xticks(places, [f"{place:g}" for place in places])
+    axes.minorticks_off()
     axes.legend(frameon=False, loc="lower right", fontsize=7.5)
     axes.set_title(f"Found, against false alarms: {found.test_samples} patches not seen")
 
