@@ -211,6 +211,7 @@ def broken(change: Callable[[np.ndarray], None]) -> np.ndarray:
         (np.moveaxis(np.repeat(X, 3, 1), 1, -1), Y, {}, "channels last"),
         (X.reshape(len(X), -1), Y, {}, "shape="),
         (X.reshape(len(X), -1), Y, {"shape": (1, 9, 9)}, r"expected images of shape \(1, 9, 9\)"),
+        ([*X[:5], X[0][:, :7]], Y[:6], {}, "image 0 has shape .* image 5 has .* to one size"),
         (X, np.zeros(len(X)), {}, "one class"),
         (X, Y[:-1], {}, "pass a label an image"),
         (X, np.where(np.arange(len(X)) == 0, 11, Y), {}, "a class has one image"),
