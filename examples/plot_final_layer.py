@@ -26,6 +26,9 @@ print(final_layer.table(findings))
 # The last row trains a layer of the backbone as well: ``alternate`` takes steps of an optimiser on
 # the backbone and trains the head anew, and takes steps back after which the joint objective is
 # larger. That problem is not convex, and nothing is proved of its optimum.
+#
+# Below, patches that show a face or none, or digits that are an eight or not, are told apart by
+# filters, and by heads on a smaller pretrained network where its weights are there.
 
 final_layer.draw(findings)
 plt.show()

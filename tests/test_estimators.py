@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import Any
 
+import numpy as np
 import pytest
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
@@ -16,7 +17,7 @@ ESTIMATORS = {
     "classifier-relu": ConvexClassifier("relu", gates="sample", n_gates=16, alpha=0.01),
     "regressor-polynomial": ConvexRegressor("polynomial", alpha=0.01),
     "classifier-quadratic": ConvexClassifier("quadratic", alpha=0.01),
-    "regressor-threshold": ConvexRegressor("threshold", n_gates=100, alpha=0.001),
+    "regressor-threshold": ConvexRegressor("threshold", gates="sample", n_gates=100, alpha=0.001),
     "classifier-sign": ConvexClassifier("sign", n_gates=16, alpha=0.01),
     "regressor-batchnorm": ConvexRegressor("batchnorm", gates="sample", n_gates=16, alpha=0.01),
     "classifier-batchnorm": ConvexClassifier("batchnorm", alpha=0.2, proof_time=0.0),
@@ -48,6 +49,18 @@ CASES = [(name, k) for name in ESTIMATORS for k in range(len(checks_of(name)))]
 def test_check(name: str, k: int) -> None:
     estimator, check = checks_of(name)[k]
     check(estimator)
+
+
+def test_half_spaces_that_are_searched_fit_as_those_that_are_sampled() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((40, 3))
+    y = np.sign(X[:, 0]) * np.sign(X[:, 1])
+    words: dict[str, Any] = {"n_gates": 100, "alpha": 0.01, "random_state": 0}
+    found = [ConvexRegressor("threshold", gates=g, **words).fit(X, y) for g in ("auto", "sample")]
+    searched, sampled = (model.certificate_ for model in found)
+    assert searched.upper <= sampled.upper * (1 + 1e-9)
+    assert searched.relative_gap <= 1e-4
+    assert found[0].score(X, y) > 0.8
 
 
 def test_the_number_of_checks() -> None:

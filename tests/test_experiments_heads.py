@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cvxnn.experiments import final_layer
+from cvxnn.experiments import detection, final_layer
 from cvxnn.experiments.backbone import mobilenet
-from cvxnn.experiments.loaders import mobilenet_features
+from cvxnn.experiments.loaders import faces, mobilenet_features
 
 
 def test_features_are_read(tmp_path: Path) -> None:
@@ -98,7 +98,54 @@ def test_the_experiment_runs_on_what_is_bundled(
     monkeypatch.setattr(final_layer, "load", lambda: small)
     result = final_layer.run(False, 0, tmp_path)
     assert all(path.is_file() for path in result.files)
-    assert len(result.table.rows) == 4
+    assert len(result.table.rows) == 4 + 2  # heads, and filters that tell eights
     accuracies = [float(row[1]) for row in result.table.rows]
     assert min(accuracies) > 0.7
     assert accuracies[0] >= accuracies[1] - 0.02
+
+
+def test_faces_are_read_with_the_last_quarter_to_test_on(tmp_path: Path) -> None:
+    assert faces(None) is None
+    assert faces(tmp_path) is None
+    shade = np.arange(8, dtype=np.uint8)[:, None, None] * np.ones((36, 36), dtype=np.uint8)
+    np.savez(tmp_path / "caltech_faces36.npz", faces=shade + 100, nonfaces=shade[:4])
+    found = faces(tmp_path)
+    assert found is not None
+    assert found.X[:, 0, 0].tolist() == [0, 1, 2, 100, 101, 102, 103, 104, 105]
+    assert found.y.tolist() == [0] * 3 + [1] * 6
+    assert found.X_test[:, 5, 5].tolist() == [3, 106, 107]
+    assert found.y_test.tolist() == [0, 1, 1]
+
+
+def test_curves_and_strips_are_those_of_the_scores() -> None:
+    y, scores = np.array([0, 0, 1, 1, 1]), np.array([-2.0, 1.0, 0.5, 3.0, -1.0])
+    found = detection.curve(y, scores)
+    pairs = [(a > b) + (a == b) / 2 for a in scores[y == 1] for b in scores[y == 0]]
+    assert found.area == pytest.approx(np.mean(pairs))
+    for alarms, share in zip(found.false_alarms, found.found, strict=True):
+        cuts = [((scores[y == 0] >= c).mean(), (scores[y == 1] >= c).mean()) for c in scores]
+        assert (alarms, share) in [(0.0, 0.0), *cuts]
+    X = np.arange(5, dtype=np.uint8)[:, None, None] * np.ones((2, 2), np.uint8)
+    shown = detection.clearest(X, y == 1, scores)
+    assert shown[:, 0, 0].tolist() == [3, 2, 4] + [255] * (detection.SHOWN - 3)
+
+
+def test_patches_are_told_by_filters_and_by_heads(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Dark squares on a light ground or not, with the data and a backbone in the folder."""
+    pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    patches = rng.integers(100, 256, (2, 60, 36, 36)).astype(np.uint8)
+    patches[0, :, 8:28, 8:28] //= 4
+    np.savez(tmp_path / "caltech_faces36.npz", faces=patches[0], nonfaces=patches[1])
+    np.savez(tmp_path / "mobilenet_v1_050_160.npz", **weights(rng))
+    monkeypatch.setenv("CVXNN_DATA", str(tmp_path))
+    found = detection.measure(False, 0)
+    assert (found.samples, found.test_samples) == (90, 30)
+    assert [row.gap is None for row in found.rows] == [False, True, False, True, True]
+    assert found.shown == "MobileNet, convex head"
+    assert found.rows[0].accuracy > 0.9
+    assert found.curves[0].area > 0.95
+    assert sum(found.counts[:2]) == 15
+    assert found.patches.shape == (3, detection.SHOWN, 36, 36)

@@ -1,9 +1,11 @@
 """The experiments on images and signals: their numbers against what is known otherwise."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from cvxnn.experiments import cnn_synthetic, layerwise
+from cvxnn.experiments import cifar_conv, cnn_synthetic, layerwise
 from cvxnn.experiments.descent import Weights, descend, objective, outputs
 
 
@@ -57,3 +59,45 @@ def test_stages_on_what_is_bundled(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [row.gap <= 1e-6 for row in findings.rows] == [True, True]
     assert min(row.test for row in findings.rows) > 0.97
     assert len(layerwise.table(findings).rows) == 2
+
+
+def test_no_descent_on_images_goes_below_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CVXNN_DATA", raising=False)
+    monkeypatch.setattr(cifar_conv, "WIDTHS", (8,))
+    findings = cifar_conv.measure()
+    grown, drawn = findings.grown, findings.lanes[0]
+    assert (findings.shape, findings.patch, findings.places) == ((1, 8, 8), 16, 9)
+    assert 0 < grown.bound <= grown.objective
+    assert grown.scope == "ALL_NETWORKS"
+    assert drawn.objective.min() >= grown.bound
+    assert findings.gated.gap <= cifar_conv.TOL
+    assert findings.accuracy[0].shape == drawn.objective.shape
+    assert min(findings.grown_accuracy, findings.gated.accuracy, *findings.ends) > 0.8
+    assert "stand in for it" in cifar_conv.notes(findings)[0]
+
+
+def test_binary_batches_become_channels_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The source's own form: a label, then 1,024 bytes each of red, green and blue."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "cifar-10-batches-bin"
+    folder.mkdir()
+    labels = np.array([0, 1, 2, 1, 0], dtype=np.uint8)
+    planes = rng.integers(0, 256, (5, 3, 32, 32), dtype=np.uint8)
+    rows = np.column_stack([labels, planes.reshape(5, -1)])
+    for name in ("data_batch_1.bin", "test_batch.bin"):
+        rows.tofile(folder / name)
+    monkeypatch.setenv("CVXNN_DATA", str(tmp_path))
+    for halved in (False, True):
+        data = cifar_conv.load(4, halved, np.random.default_rng(1))
+        side = 16 if halved else 32
+        assert data.shape == (3, side, side)
+        assert sorted(data.y) == [-1, -1, 1, 1]
+        two = planes[labels < 2] / 1.0
+        if halved:
+            two = sum(two[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)) / 4
+        two = (two - two.mean(axis=0)).reshape(4, -1)  # all four train: the mean is theirs
+        expected = two / np.sqrt((two**2).sum(axis=1).mean())
+        np.testing.assert_allclose(data.X_test, expected, atol=1e-12)
+        assert (data.X**2).sum(axis=1).mean() == pytest.approx(1.0)

@@ -9,7 +9,10 @@ from safetensors.numpy import load as arrays_of
 
 from cvxnn import (
     ConvexDenoiser,
+    ConvexHead,
+    ConvexRegressor,
     ConvexSpline,
+    ReLU,
     RobustClassifier,
     fit_quantised,
     load,
@@ -119,3 +122,81 @@ def test_parts_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     model.worst_case_ = object()
     with pytest.raises(UnsupportedError, match="cannot hold"):
         save(model, path)
+
+
+WIDE = X[:, :1] * np.array([1.0, 100.0, 0.0]) + RNG.standard_normal((14, 3)) + 5.0
+HEADS: list[dict[str, Any]] = [
+    {"alpha": 0.01, "n_gates": 7},
+    {"n_gates": 5, "validation": 0.4},
+    {"architecture": "gated", "alpha": 0.01, "gates": np.eye(4)},
+    {"architecture": ReLU(bias=False), "alpha": 0.05, "tol": 0.1, "loss": "squared"},
+]
+
+
+@pytest.mark.filterwarnings("ignore:the time limit came first")  # on a machine that is busy
+@pytest.mark.parametrize("words", HEADS, ids=lambda words: "-".join(words))
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_a_head_with_its_scaler(words: dict[str, Any], kind: Any, tmp_path: Path) -> None:
+    labels, features = np.where(Y > 0, "up", "down"), WIDE.astype(kind)
+    head = ConvexHead(random_state=0, max_time=3.0, **words).fit(features, labels)
+    loaded = again(head, tmp_path)
+    np.testing.assert_array_equal(loaded.decision_function(WIDE), head.decision_function(WIDE))
+    np.testing.assert_array_equal(loaded.predict(WIDE), head.predict(WIDE))
+    np.testing.assert_array_equal(loaded.mean_, head.mean_)
+    np.testing.assert_array_equal(loaded.scale_, head.scale_)
+    assert (loaded.certificate_, loaded.alpha_) == (head.certificate_, head.alpha_)
+    assert (loaded.n_features_in_, loaded.classes_.tolist()) == (3, ["down", "up"])
+    seen = ((features - loaded.mean_) / loaded.scale_).astype(kind)
+    assert verify(loaded.classifier_, seen, labels)
+    if loaded.classifier_.proof_ is None:
+        refitted = [each.refit(features, labels).decision_function(WIDE) for each in (loaded, head)]
+        np.testing.assert_allclose(*refitted)
+
+
+def broken(change: str, header: Any, arrays: Any) -> None:
+    step = header["steps"][0]
+    if change == "no scaler":
+        del step["held"]["mean_"]
+    elif change == "a narrower scaler":
+        arrays["0.scale_"] = arrays["0.scale_"][:2]
+    elif change == "a scale of zero":
+        arrays["0.scale_"][1] = 0.0
+    elif change == "other features":
+        step["features"] = 2
+    elif change == "another strength":
+        step["params"]["alpha"] = 0.02
+    elif change == "another architecture":
+        step["params"]["architecture"] = "gated"
+    elif change == "numbers that are none":
+        arrays["0.mean_"][0] = np.nan
+
+
+REFUSED = {
+    "no scaler": "it holds",
+    "a narrower scaler": "its scaler has shapes",
+    "a scale of zero": "not positive",
+    "other features": "there are 2 features",
+    "another strength": "its alpha is 0.02",
+    "another architecture": "not one of its architecture",
+    "numbers that are none": "NaN",
+}
+
+
+@pytest.mark.parametrize("change", REFUSED)
+def test_a_head_that_was_tampered_with_is_refused(change: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.cvxnn"
+    head = ConvexHead(alpha=0.01, n_gates=7, random_state=0).fit(WIDE, Y > 0)
+    save(head, path)
+    content = path.read_bytes()
+    header, _ = sealed.read(path)
+    arrays = {name: np.array(array) for name, array in arrays_of(content).items()}
+    broken(change, header, arrays)
+    sealed.write(path, header, arrays)
+    with pytest.raises(ModelFormatError, match=REFUSED[change]):
+        load(path)
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))  # one bit, the checksum left
+    with pytest.raises(ModelFormatError):
+        load(path)
+    head.classifier_ = ConvexRegressor("gated_ridge", alpha=0.01, n_gates=7).fit(WIDE, Y)
+    with pytest.raises(UnsupportedError, match="it holds no classifier"):
+        save(head, path)

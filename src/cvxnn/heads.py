@@ -91,6 +91,8 @@ class ConvexHead(ClassifierMixin, BaseEstimator):
     (True, True)
     """
 
+    _held = ("classifier_", "mean_", "scale_")
+
     def __init__(
         self,
         architecture: str | Architecture = "gated_ridge",
@@ -162,10 +164,33 @@ class ConvexHead(ClassifierMixin, BaseEstimator):
         self.mean_, self.scale_ = mean, scale
         seen = ((X - mean) / scale).astype(X.dtype)
         self.classifier_ = self._classifier(architecture).fit(seen, y, sample_weight)
-        self.network_ = _FOLDS[architecture.name](self.classifier_.network_, mean, scale)
-        self.certificate_, self.alpha_ = self.classifier_.certificate_, self.classifier_.alpha_
-        self.classes_ = self.classifier_.classes_
+        self._adopt()
         return self
+
+    def _adopt(self) -> None:
+        """Take over what the classifier of standardised features has, the scaler folded in."""
+        inner = self.classifier_
+        self.network_ = _FOLDS[inner.architecture_.name](inner.network_, self.mean_, self.scale_)
+        self.certificate_, self.alpha_ = inner.certificate_, inner.alpha_
+        self.classes_ = inner.classes_
+
+    def _settle(self, features: Any) -> None:
+        """Take over what a file held; ValueError unless it belongs together."""
+        inner, shapes = self.classifier_, {np.shape(self.mean_), np.shape(self.scale_)}
+        if not isinstance(inner, ConvexClassifier) or inner.architecture_.name not in _FOLDS:
+            raise ValueError(f"it holds no classifier of {', '.join(_FOLDS)} networks")
+        if inner.architecture_ != architecture_of(self.architecture):
+            raise ValueError("its classifier is not one of its architecture")
+        if shapes != {(inner.n_features_in_,)} or features != inner.n_features_in_:
+            raise ValueError(
+                f"its scaler has shapes {sorted(shapes)} and there are {features} features, where "
+                f"its classifier has {inner.n_features_in_}"
+            )
+        if not (self.scale_ > 0).all():
+            raise ValueError("its scaler has a scale that is not positive")
+        if isinstance(self.alpha, float) and self.alpha != inner.alpha_:
+            raise ValueError(f"its alpha is {self.alpha} and its classifier's {inner.alpha_}")
+        self._adopt()
 
     def _classifier(self, architecture: Architecture) -> ConvexClassifier:
         loss = self.loss

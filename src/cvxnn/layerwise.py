@@ -17,7 +17,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from cvxnn.certificate import Certificate
-from cvxnn.patches import as_table
+from cvxnn.patches import as_table, stacked
 from cvxnn.stages import Stage
 from cvxnn.stagewise import CONTRAST, Run, Settings, Trained, row_blocks
 
@@ -204,7 +204,7 @@ class LayerwiseClassifier(ClassifierMixin, BaseEstimator):
 
     def _images(self, X: Any, *, reset: bool) -> NDArray[Any]:
         """Return images as rows; their shape and their range are kept, or compared."""
-        X = np.asarray(X)
+        X = np.asarray(stacked(X))
         if reset:
             found = self.shape
             if found is None:

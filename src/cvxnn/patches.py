@@ -183,9 +183,11 @@ def require_pixels(patches: Patches, columns: int) -> None:
 def as_table(X: Any, shape: Sequence[int] | None) -> Any:
     """Return images (n, C, H, W), signals (n, C, L) or, of one channel, (n, H, W) as rows (n, d).
 
-    Tables, and what is no array of numbers, are returned as they are. Raises ValueError for another
-    shape than the one that is expected, with what to do where channels come last.
+    Tables, and what is no array of numbers, are returned as they are; lists of images are stacked.
+    Raises ValueError for images of several sizes, and for another shape than the one that is
+    expected, with what to do where channels come last.
     """
+    X = stacked(X)
     found = getattr(X, "shape", None)
     if found is None or is_sparse(X) or len(found) < 3:
         return X
@@ -203,3 +205,20 @@ def as_table(X: Any, shape: Sequence[int] | None) -> Any:
             "pass np.moveaxis(X, -1, 1)"
         )
     raise ValueError(f"X has shape {tuple(found)}; expected (n, *{wanted}) or (n, {prod(wanted)})")
+
+
+def stacked(X: Any) -> Any:
+    """Return a list of images, or an array of objects that are images, as one array."""
+    listed = isinstance(X, list | tuple) or getattr(X, "dtype", None) == np.dtype("O")
+    if not listed or getattr(X, "ndim", 1) != 1 or len(X) == 0:
+        return X
+    if is_sparse(X[0]) or getattr(X[0], "ndim", 0) < 2:
+        return X
+    shapes = [tuple(np.shape(image)) for image in X]
+    for place, shape in enumerate(shapes):
+        if shape != shapes[0]:
+            raise ValueError(
+                f"image 0 has shape {shapes[0]} and image {place} has {shape}; bring all to one "
+                "size"
+            )
+    return np.stack([np.asarray(image) for image in X])

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from cvxnn.certificate import Certificate, Exactness, Scope, certify
 from cvxnn.functions import Ridge, Squared, mean_loss
@@ -203,7 +203,8 @@ class Run:
     def _strength(self, phi: Singles, sums: Gram) -> tuple[float, float]:
         """Return the strength with the best accuracy on the images held back, and it.
 
-        Half decades are gone down until accuracy has fallen twice.
+        Half decades are gone down until accuracy has fallen twice, or until the rounding of the
+        moments, in float32, hides the strength: with fewer images than columns they are singular.
         """
         n = len(phi) - self.held
         middle, level = sums.beside[:, -1:] / n, self.target[:n].mean(axis=0)
@@ -214,7 +215,12 @@ class Run:
         for alpha in STRENGTHS:
             matrix = moments.copy(order="F")
             matrix[np.diag_indices(len(matrix))] += np.float32(alpha)
-            factor = cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
+            try:
+                factor = cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
+            except LinAlgError:
+                if best[1] < 0:
+                    raise
+                break
             weights = cho_solve(factor, right, check_finite=False)
             scores = phi[n:] @ weights + (level - middle.T @ weights)
             share = float((scores.argmax(axis=1) == self.codes[n:]).mean())

@@ -444,6 +444,33 @@ def test_images_of_another_shape_are_said() -> None:
         )
 
 
+def test_images_of_several_sizes_are_said_and_lists_of_one_size_are_stacked() -> None:
+    images = list(np.random.default_rng(0).uniform(size=(6, 3, 4, 5)))
+    words: dict[str, Any] = {"alpha": 0.05, "n_gates": 5, "random_state": 0}
+    model = ConvexRegressor(ConvGated(shape=(3, 4, 5), kernel=2), **words)
+    for mixed in ([*images, images[0][:, :3]], np.array([*images, images[0][0]], dtype=object)):
+        with pytest.raises(ValueError, match=r"image 0 has shape .* image 6 has .* to one size"):
+            model.fit(mixed, np.arange(7.0))
+    listed = model.fit(images, np.arange(6.0)).predict(images)
+    np.testing.assert_array_equal(
+        listed, model.fit(np.stack(images), np.arange(6.0)).predict(images)
+    )
+
+
+def test_bytes_are_their_numbers() -> None:
+    """No range is guessed: bytes train as the floats that they are, and 255 times less is less."""
+    rng = np.random.default_rng(0)
+    pixels, y = rng.integers(0, 256, (12, 1, 5, 5), dtype=np.uint8), rng.standard_normal(12)
+    gates = rng.standard_normal((6, 4))
+    words: dict[str, Any] = {"gates": gates, "tol": 1e-8}
+    kind = ConvGated(shape=(1, 5, 5), kernel=2, bias=False)
+    as_bytes = ConvexRegressor(kind, alpha=1.0, **words).fit(pixels, y)
+    as_floats = ConvexRegressor(kind, alpha=1.0, **words).fit(pixels / 1.0, y)
+    np.testing.assert_array_equal(as_bytes.predict(pixels), as_floats.predict(pixels / 1.0))
+    scaled = ConvexRegressor(kind, alpha=1.0 / 255, **words).fit(pixels / 255, y)
+    assert scaled.certificate_.upper == pytest.approx(as_bytes.certificate_.upper, rel=1e-7)
+
+
 @pytest.mark.filterwarnings("ignore::cvxnn.errors.CertificateWarning")  # nothing to learn from
 @pytest.mark.parametrize("kind", [ConvReLU, ConvGated])
 @pytest.mark.parametrize("value", [0.0, 1.0])

@@ -36,7 +36,7 @@ class Descent:
     steps: NDArray[np.int64]
     """(k,), the steps at which the curves were recorded; the first is 0."""
     seconds: Floats
-    """(k,), of wall time until then, for all starts together."""
+    """(k,), of wall time until then, for all starts together, less what recording took."""
     objective: Floats
     """(starts, k), mean loss + alpha/2 * (sum of squared weights); not finite once diverged."""
     watched: Floats
@@ -105,9 +105,11 @@ def descend(
     with np.errstate(over="ignore", invalid="ignore"):  # divergence is a result, not an error
         for step, weights in enumerate(_walk(X, y, alpha, first, sizes, batch, places, rng)):
             if step == due[len(objectives)]:
-                seconds.append(time.perf_counter() - began)
+                stopped = time.perf_counter()
+                seconds.append(stopped - began)
                 objectives.append(objective(X, y, alpha, weights, places))
                 watched += [] if watch is None else [watch(weights)]
+                began += time.perf_counter() - stopped
     return Descent(
         steps=due,
         seconds=np.array(seconds),

@@ -1,39 +1,25 @@
 """The last layers of a pretrained network, retrained: a convex head beside heads by descent."""
 
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
-from sklearn.neural_network import MLPClassifier
+from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
 
 from cvxnn.alternation import alternate
+from cvxnn.experiments import detection
+from cvxnn.experiments.detection import Detection
 from cvxnn.experiments.figures import BLUE, GREY, INK, canvas, styled
 from cvxnn.experiments.loaders import Features, data_folder, digits, mobilenet_features
 from cvxnn.experiments.result import Result, Table, record
+from cvxnn.experiments.tuned import RIVALS, Row, torch_is_ready, tuned
 from cvxnn.heads import ConvexHead
 
 NAME = "final-layer"
-RATES = (1e-3, 1e-2, 1e-1)
-"""Step sizes of descent, the best on held-out samples counts."""
-WIDTH = 256
 ROUNDS = 4
-
-
-class Row(NamedTuple):
-    """A head and what it does."""
-
-    name: str
-    accuracy: float
-    """On samples not seen."""
-    seconds: float
-    """Of CPU, tuning included."""
-    gap: float | None
-    """The relative duality gap that is proved, None for none."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -50,6 +36,11 @@ class Findings:
     """Of all layers by turns: at the start and after every round; empty without torch."""
     accepted: tuple[bool, ...]
     """Whether the steps of a round were kept."""
+    names: tuple[str, ...]
+    """Of the classes."""
+    confusion: NDArray[np.int64]
+    """(c, c), of the convex head on samples not seen; a row for each true class."""
+    faces: Detection
 
 
 def run(full: bool, seed: int, out: Path) -> Result:
@@ -82,6 +73,7 @@ def load() -> Features:
         images.y,
         X_test,
         images.y_test,
+        images.classes,
         "features of a MobileNet were not found (set CVXNN_DATA to the folder that holds "
         "cifar10_mobilenet_features.npz): pixels of scikit-learn's 8 x 8 digits stand in for them",
     )
@@ -99,8 +91,9 @@ def measure(full: bool = False, seed: int = 0) -> Findings:
     gap = head.certificate_.relative_gap
     rows = [Row("convex head", float(head.score(data.X_test, data.y_test)), seconds, gap)]
     inward, outward = ((x - head.mean_) / head.scale_ for x in (data.X, data.X_test))
-    for name, models in (("linear head", _linear), (f"ReLU head by SGD, {WIDTH}", _descent)):
-        rows.append(_tuned(name, models, (inward, data.y), (outward, data.y_test), seed))
+    for name, models in RIVALS:
+        model, took = tuned(models, inward, data.y, seed)
+        rows.append(Row(name, float(model.score(outward, data.y_test)), took, None))
     objective, accepted, row = _turns(head, data, seed)
     return Findings(
         source=data.source,
@@ -111,49 +104,20 @@ def measure(full: bool = False, seed: int = 0) -> Findings:
         rows=(*rows, *row),
         objective=objective,
         accepted=accepted,
+        names=data.classes,
+        confusion=confusion_matrix(data.y_test, head.predict(data.X_test)),
+        faces=detection.measure(full, seed),
     )
-
-
-def _linear(seed: int) -> Iterator[Any]:
-    for strength in 10.0 ** np.arange(-4, 1):
-        yield LogisticRegression(C=strength, max_iter=200)
-
-
-def _descent(seed: int) -> Iterator[Any]:
-    for rate in RATES:
-        yield MLPClassifier(
-            (WIDTH,), solver="sgd", learning_rate_init=rate, max_iter=60, tol=0.0, random_state=seed
-        )
-
-
-def _tuned(
-    name: str, models: Callable[[int], Iterator[Any]], train: Any, test: Any, seed: int
-) -> Row:
-    """Return the best of some models, chosen on a fifth of the samples and trained on all."""
-    import warnings
-
-    from sklearn.exceptions import ConvergenceWarning
-
-    begin, (X, y) = time.process_time(), train
-    held = np.random.default_rng(seed).permutation(len(X)) < len(X) // 5
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # they end after their epochs
-        best = max(
-            models(seed), key=lambda one: one.fit(X[~held], y[~held]).score(X[held], y[held])
-        )
-        best.fit(X, y)
-    seconds = time.process_time() - begin
-    return Row(name, float(best.score(*test)), seconds, None)
 
 
 def _turns(
     head: ConvexHead, data: Features, seed: int
 ) -> tuple[tuple[float, ...], tuple[bool, ...], tuple[Row, ...]]:
     """Train a linear layer before the head too, by turns; nothing where torch is not installed."""
-    try:
-        import torch
-    except ImportError:
+    if not torch_is_ready():
         return (), (), ()
+    import torch
+
     begin, d = time.process_time(), data.X.shape[1]
     torch.manual_seed(seed)
     layer = torch.nn.Linear(d, d)
@@ -184,8 +148,11 @@ def table(findings: Findings) -> Table:
     return Table(
         ("head", "test accuracy", "CPU seconds", "relative gap"),
         tuple(
-            (row.name, f"{row.accuracy:.3f}", f"{row.seconds:.1f}", _gap(row.gap))
-            for row in findings.rows
+            (name, f"{row.accuracy:.3f}", f"{row.seconds:.1f}", _gap(row.gap))
+            for name, row in (
+                *((row.name, row) for row in findings.rows),
+                *((f"faces: {row.name}", row) for row in findings.faces.rows),
+            )
         ),
     )
 
@@ -211,25 +178,48 @@ def notes(findings: Findings) -> tuple[str, ...]:
             f"{len(findings.accepted)} rounds, of which {kept} had their steps kept; how low it "
             "could go is not known."
         )
-    return tuple(said)
+    return (*said, *detection.notes(findings.faces))
 
 
 @styled
 def draw(findings: Findings) -> Any:
-    """Return the figure: accuracies, and the objective of all layers by turns."""
-    figure, axes = canvas(1, 2 if findings.objective else 1, (10.0, 3.2))
-    rows = findings.rows[::-1]
-    colours = [BLUE if "convex" in row.name or "turns" in row.name else GREY for row in rows]
-    left = axes[0, 0]
-    left.barh([row.name for row in rows], [row.accuracy for row in rows], color=colours, height=0.6)
-    for k, row in enumerate(rows):
-        left.text(row.accuracy, k, f" {row.accuracy:.3f}", va="center", color=INK)
-    left.set(xlabel="test accuracy", xlim=(0, 1.1))
-    left.set_title(f"Heads on {findings.features} frozen features")
-    if findings.objective:
-        right = axes[0, 1]
-        right.plot(range(len(findings.objective)), findings.objective, color=BLUE, marker="o")
-        right.set(xlabel="round", ylabel="joint objective")
-        right.set_xticks(range(len(findings.objective)))
-        right.set_title("A layer of the backbone by SGD,\nthe head by its convex program")
+    """Return the figure: heads on frozen features above, faces below."""
+    figure, axes = canvas(2, 3, (15.0, 8.0), width_ratios=(1.25, 1.0, 1.25))
+    _draw_accuracies(axes[0, 0], findings.rows)
+    axes[0, 0].set_title(f"Heads on {findings.features} frozen features")
+    _draw_turns(axes[0, 1], findings)
+    _draw_confusion(axes[0, 2], findings)
+    detection.draw_curves(axes[1, 0], findings.faces)
+    _draw_accuracies(axes[1, 1], findings.faces.rows)
+    axes[1, 1].set_title(f"Is it {findings.faces.classes[1]}?")
+    detection.draw_patches(axes[1, 2], findings.faces)
     return figure
+
+
+def _draw_accuracies(axes: Any, rows: tuple[Row, ...]) -> None:
+    rows = rows[::-1]
+    colours = [BLUE if "convex" in row.name or "turns" in row.name else GREY for row in rows]
+    axes.barh([row.name for row in rows], [row.accuracy for row in rows], color=colours, height=0.6)
+    for k, row in enumerate(rows):
+        axes.text(row.accuracy, k, f" {row.accuracy:.3f}", va="center", color=INK)
+    axes.set(xlabel="test accuracy", xlim=(0, 1.15))
+    axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
+
+
+def _draw_turns(axes: Any, findings: Findings) -> None:
+    axes.set_axis_off()
+    if findings.objective:
+        axes.set_axis_on()
+        axes.plot(range(len(findings.objective)), findings.objective, color=BLUE, marker="o")
+        axes.set(xlabel="round", ylabel="joint objective")
+        axes.set_xticks(range(len(findings.objective)))
+        axes.set_title("A layer of the backbone by SGD,\nthe head by its convex program")
+
+
+def _draw_confusion(axes: Any, findings: Findings) -> None:
+    shown = ConfusionMatrixDisplay(findings.confusion, display_labels=findings.names)
+    shown.plot(ax=axes, cmap="Blues", colorbar=False, xticks_rotation=45, text_kw={"fontsize": 6})
+    axes.set_xticks(axes.get_xticks(), findings.names, ha="right", rotation_mode="anchor")
+    axes.tick_params(length=0)
+    axes.set(xlabel="told by the convex head", ylabel="")
+    axes.set_title("What is taken for what")

@@ -165,6 +165,30 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     return values.reshape(shape)
 
 
+def faces(folder: Path | None) -> Images | None:
+    """Return patches (n, 36, 36), labelled 1 for a face and 0 for none, or None [Angelova2005].
+
+    They are read from `caltech_faces36.npz` in `folder`, whose arrays are `faces` and `nonfaces`,
+    (n, 36, 36) bytes; the last quarter of each, in the archive's order, is to test on.
+    """
+    if folder is None or not (folder / "caltech_faces36.npz").is_file():
+        return None
+    with np.load(folder / "caltech_faces36.npz", allow_pickle=False) as archive:
+        both = archive["nonfaces"], archive["faces"]
+    cuts = [len(x) * 3 // 4 for x in both]
+    train, test = (
+        np.concatenate([x[part] for x, part in zip(both, parts, strict=True)])
+        for parts in ([slice(cut) for cut in cuts], [slice(cut, None) for cut in cuts])
+    )
+    labels = (
+        np.repeat([0, 1], sizes)
+        for sizes in (cuts, [len(x) - cut for x, cut in zip(both, cuts, strict=True)])
+    )
+    y, y_test = labels
+    source = "faces of the web and patches without one, caltech_faces36.npz"
+    return Images(train, y, test, y_test, ("no face", "a face"), source)
+
+
 def uci(folder: Path | None) -> dict[str, tuple[Floats, NDArray[np.int64]]] | None:
     """Return the classification sets of the UCI collection by name, or None [Delgado2014].
 
@@ -217,6 +241,7 @@ class Features(NamedTuple):
     y: NDArray[np.int64]
     X_test: NDArray[np.float32]
     y_test: NDArray[np.int64]
+    classes: tuple[str, ...]
     source: str
     """One sentence: where they come from, with a notice where they stand in for others."""
 
@@ -236,6 +261,7 @@ def mobilenet_features(folder: Path | None) -> Features | None:
             archive["y_train"].astype(np.int64),
             archive["F_test"] * scale,
             archive["y_test"].astype(np.int64),
+            CIFAR_NAMES,
             "features of CIFAR-10 by a MobileNet trained on ImageNet, "
             "cifar10_mobilenet_features.npz",
         )

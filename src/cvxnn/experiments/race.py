@@ -146,7 +146,7 @@ def draw_race(grown: Grown, lanes: tuple[Lane, ...], floor: str) -> Any:
 
 
 def _along_steps(axes: Any, grown: Grown, drawn: Lane) -> None:
-    _curves(axes, drawn.steps, drawn)
+    curves(axes, drawn.steps, drawn.objective, drawn)
     axes.axhline(grown.objective, color=GREEN, linewidth=1.2)
     last = int(drawn.steps[-1])
     axes.set_xscale("symlog", linthresh=1)
@@ -159,7 +159,7 @@ def _along_steps(axes: Any, grown: Grown, drawn: Lane) -> None:
         (bad, f"{bad} starts end above it" if good else "all starts end above the grown network",
          ORANGE),
     )  # fmt: skip
-    _corner(axes, [(text, colour) for count, text, colour in counted if count])
+    corner(axes, [(text, colour) for count, text, colour in counted if count])
     best = float(drawn.objective[:, -1].min())
     beside(
         axes,
@@ -173,7 +173,7 @@ def _along_steps(axes: Any, grown: Grown, drawn: Lane) -> None:
 
 
 def _along_time(axes: Any, grown: Grown, drawn: Lane) -> None:
-    _curves(axes, drawn.seconds, drawn)
+    curves(axes, drawn.seconds, drawn.objective, drawn)
     seconds, values = np.array(grown.growth).T
     until = 1.3 * max(float(drawn.seconds[-1]), grown.seconds)
     axes.step([*seconds, until], [*values, values[-1]], where="post", color=GREEN, linewidth=1.6)
@@ -183,17 +183,19 @@ def _along_time(axes: Any, grown: Grown, drawn: Lane) -> None:
     places = [10.0**k for k in range(-4, 4) if first <= 10.0**k <= until]
     axes.set_xticks(places, [f"{place:g}" for place in places])
     took = f"{grown.seconds:.1f}"
-    _corner(axes, [(f"grown network, {grown.neurons} neurons", GREEN),
+    corner(axes, [(f"grown network, {grown.neurons} neurons", GREEN),
                    (f"dot: bound proved, after {took} s", INK)])  # fmt: skip
 
 
-def _curves(axes: Any, places: Any, drawn: Lane) -> None:
-    for curve, reached in zip(drawn.objective, drawn.reached, strict=True):
+def curves(axes: Any, places: Any, values: Floats, drawn: Lane) -> None:
+    """Draw values (starts, k), blue for the starts that are as good as the grown network."""
+    for curve, reached in zip(values, drawn.reached, strict=True):
         colour = BLUE if reached else ORANGE
         axes.plot(places, curve, color=colour, linewidth=0.9, alpha=0.8)
 
 
-def _corner(axes: Any, lines: list[tuple[str, str]]) -> None:
+def corner(axes: Any, lines: list[tuple[str, str]]) -> None:
+    """Write lines (text, colour) in the upper right corner."""
     for i, (text, colour) in enumerate(lines):
         axes.text(0.97, 0.97 - 0.08 * i, text, color=colour, ha="right", va="top",
                   transform=axes.transAxes)  # fmt: skip

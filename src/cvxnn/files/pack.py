@@ -18,6 +18,7 @@ from cvxnn.estimators_cv import ConvexClassifierCV, ConvexRegressorCV
 from cvxnn.files.records import certificate_entry, fields_of
 from cvxnn.files.sealed import Arrays
 from cvxnn.forecaster import ConvexForecaster
+from cvxnn.heads import ConvexHead
 from cvxnn.layerwise import LayerwiseClassifier
 from cvxnn.quantised import QuantisedFit
 from cvxnn.robust import RobustClassifier
@@ -29,7 +30,14 @@ Json = dict[str, Any]
 
 _NETWORKS = ConvexRegressor, ConvexRegressorCV, ConvexClassifier, ConvexClassifierCV
 _SERIES = ConvexForecaster, ConvexDensity
-_RECORDS = ConvexDenoiser, ConvexSpline, LayerwiseClassifier, RobustClassifier, QuantisedFit
+_RECORDS = (
+    ConvexDenoiser,
+    ConvexHead,
+    ConvexSpline,
+    LayerwiseClassifier,
+    RobustClassifier,
+    QuantisedFit,
+)
 KINDS: dict[str, Any] = {
     kind.__name__: kind for kind in (ColumnEncoder, StandardScaler, *_NETWORKS, *_SERIES, *_RECORDS)
 }
@@ -56,8 +64,8 @@ def packed(step: Any, prefix: str, arrays: Arrays) -> Json:
         raise UnsupportedError(
             f"a model file cannot hold {kind}; expected ConvexRegressor, ConvexClassifier or their "
             "CV versions, alone or in a Pipeline after ColumnEncoder and StandardScaler steps, "
-            "ConvexForecaster, ConvexDensity, ConvexDenoiser, ConvexSpline, LayerwiseClassifier, "
-            "RobustClassifier or what fit_quantised returns"
+            "ConvexForecaster, ConvexDensity, ConvexDenoiser, ConvexHead, ConvexSpline, "
+            "LayerwiseClassifier, RobustClassifier or what fit_quantised returns"
         )
     if is_dataclass(step):
         return {"kind": kind, "features": None, **fields_of(step, prefix, arrays, packed)}

@@ -157,7 +157,7 @@ def _record(kind: Any, step: Json, own: Arrays) -> Any:
     held = held_of(step, "", own, unpacked)
     if held.keys() != set(kind._held):
         raise ValueError(f"it holds {sorted(held)}; expected {sorted(kind._held)}")
-    inside = held.get("regressor_")
+    inside = held.get("regressor_", held.get("classifier_"))
     generators: Any = held.get("generators_") if inside is None else inside.generators_
     model = kind(**_params(kind, step["params"], generators))
     for name, value in held.items():
