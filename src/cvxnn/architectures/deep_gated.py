@@ -15,10 +15,9 @@ from cvxnn.architectures.paths import (
     fan_of,
     layered,
     lengths,
-    shared,
 )
 from cvxnn.architectures.shared import with_bias
-from cvxnn.architectures.trees import gated_blocks, gated_lift
+from cvxnn.architectures.trees import gated_blocks, gated_lift, gated_trees
 from cvxnn.arrays import Array, double, like, namespace, to_numpy
 from cvxnn.certificate import Exactness, Scope
 from cvxnn.functions import GroupNorm, Nuclear, Parts, Penalty
@@ -190,29 +189,10 @@ class DeepGatedReLU:
         self, gates: Gates, blocks: Array, intercept: Array, skip: Array, features: Array
     ) -> DeepGatedNetwork:
         """Return one sub-network per nonzero singular value of each block, or of each column."""
-        host, paths = to_numpy(blocks), counts(self.fan_in)[0]
-        p, size, outputs = host.shape
-        parts = paths if self.decay == "layers" else 1
-        left, values, right = np.linalg.svd(
-            host.reshape(p * parts, size // parts, outputs), full_matrices=False
-        )
-        part, rank = np.nonzero(values > 1e-12 * values.max(initial=0.0))
-        vectors = left[part, :, rank] * values[part, rank, None]
-        columns = np.zeros((len(part), paths, size // paths))
-        if parts == 1:
-            columns[:] = vectors.reshape(columns.shape)
-        else:
-            columns[np.arange(len(part)), part % paths] = vectors
-        found = shared(columns, self.fan_in, self.decay == "layers")
-        made = {
-            "weights_in": found.inner,
-            "weights_hidden": np.concatenate(found.edges, axis=1),
-            "weights_out": found.roots * right[part, rank],
-            "fan_in": np.array(self.fan_in),
-            "layered": np.array([self.decay == "layers"]),
-        }
+        block, made = gated_trees(self, to_numpy(blocks))
+        made |= {"fan_in": np.array(self.fan_in), "layered": np.array([self.decay == "layers"])}
         return DeepGatedNetwork(
-            gates=gates.generators[part // parts],
+            gates=gates.generators[block],
             **{name: like(array, blocks) for name, array in made.items()},
             intercept=intercept,
             skip=skip,

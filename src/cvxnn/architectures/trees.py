@@ -38,6 +38,32 @@ def gated_lift(self: Any, features: Array, gates: Gates, outputs: int) -> Stacke
     return Stacked(like(path_rows(gates.masks, to_numpy(features)), features), outputs)
 
 
+def gated_trees(self: Any, blocks: Floats) -> tuple[NDArray[np.int64], dict[str, Floats]]:
+    """Return the gates (m,) and weights of one sub-network per nonzero singular value.
+
+    Those are of each block (paths d, c) or, where weight decay counts layers, of each column.
+    """
+    p, size, outputs = blocks.shape
+    paths = counts(self.fan_in)[0]
+    parts = paths if self.decay == "layers" else 1
+    left, values, right = np.linalg.svd(
+        blocks.reshape(p * parts, size // parts, outputs), full_matrices=False
+    )
+    part, rank = np.nonzero(values > 1e-12 * values.max(initial=0.0))
+    vectors = left[part, :, rank] * values[part, rank, None]
+    columns = np.zeros((len(part), paths, size // paths))
+    if parts == 1:
+        columns[:] = vectors.reshape(columns.shape)
+    else:
+        columns[np.arange(len(part)), part % paths] = vectors
+    found = shared(columns, self.fan_in, self.decay == "layers")
+    return part // parts, {
+        "weights_in": found.inner,
+        "weights_hidden": np.concatenate(found.edges, axis=1),
+        "weights_out": found.roots * right[part, rank],
+    }
+
+
 def gated_blocks(self: Any, network: Any, gates: Gates, features: Array) -> Array:
     """Return the blocks of products of weights summed at each sub-network of gates.
 

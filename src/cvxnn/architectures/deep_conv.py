@@ -1,0 +1,433 @@
+"""Convolutional networks of three layers: filters, ReLU, weights of the places, ReLU, outputs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from cvxnn.architectures.base import AXES, Sizes
+from cvxnn.architectures.filters import (
+    as_it_is,
+    check_sizes,
+    options_of_patches,
+    patches_seen,
+    stacked_patches,
+    unweighted,
+)
+from cvxnn.architectures.paths import averaged, lengths, rank_one
+from cvxnn.architectures.trees import (
+    gated_blocks,
+    gated_lift,
+    gated_trees,
+    signed_blocks,
+    signed_cones,
+    signed_lift,
+    signed_trees,
+)
+from cvxnn.arrays import Array, double, like, namespace, to_numpy
+from cvxnn.certificate import Exactness, Scope
+from cvxnn.functions import Cells, ColumnNorm, GroupNorm, Nuclear, Outputs, Penalty
+from cvxnn.functions.cells import cells_as_columns
+from cvxnn.gates import Gates, PatchGates, SubNetworks
+from cvxnn.gates.base import Floats
+from cvxnn.gates.subnetworks import activations_of, first_inputs, gate_inputs, unpacked
+from cvxnn.maps import row_blocks
+from cvxnn.patches import Patches, require_pixels
+from cvxnn.patches import Sizes as Extents
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class DeepConvNetwork:
+    """f(x) = sum_j max(0, sum over places k of max(0, x_k'u_jk) w_jk) a_j + x'S + s.
+
+    x_k is the patch at place k, and u_jk = u_j where a sub-network has one filter for all places.
+    With `gates` every unit is its weighted sum where that of a network with the gates' weights is
+    open, and zero elsewhere.
+
+    >>> import numpy as np
+    >>> from cvxnn.patches import patches_of
+    >>> net = DeepConvNetwork(
+    ...     weights_in=np.array([[[1.0, -1.0]]]),
+    ...     weights_hidden=np.array([[1.0, -2.0]]),
+    ...     weights_out=np.array([[3.0]]),
+    ...     intercept=np.zeros(1),
+    ...     skip=np.zeros((3, 1)),
+    ...     patches=patches_of((1, 3), kernel=2),
+    ... )
+    >>> net(np.array([[2.0, 1.0, 1.0], [2.0, 1.0, 0.0]])).tolist()
+    [[3.0], [0.0]]
+    """
+
+    weights_in: Array
+    """u, (m, 1, h) for one filter each, or (m, K, h) for one a place; a bias is last in each."""
+    weights_hidden: Array
+    """w, (m, K)."""
+    weights_out: Array
+    """a, (m, c)."""
+    intercept: Array
+    """s, (c,)."""
+    skip: Array
+    """S, (C * H * W, c)."""
+    patches: Patches
+    """Where filters stand."""
+    gates: Array | None = None
+    """g, (m, K, h + 1): a place's first gate and its weight; None for ReLU networks."""
+
+    layered = np.zeros(1)
+
+    @property
+    def architecture(self) -> str:
+        """The name of its architecture."""
+        return "deep_conv" if self.gates is None else "deep_conv_gated"
+
+    @property
+    def fan_in(self) -> Floats:
+        """(1,): how many places a unit of the second layer sums, K."""
+        return np.array([float(self.patches.count)])
+
+    @property
+    def rules(self) -> Array:
+        """The generators of the sub-networks' patterns, (m, K, h + 1)."""
+        if self.gates is not None:
+            return self.gates
+        hidden = to_numpy(self.weights_hidden)[:, :, None]
+        inner = to_numpy(self.weights_in)
+        wide = np.broadcast_to(inner, (*hidden.shape[:2], inner.shape[2]))
+        return np.concatenate([wide, hidden], axis=2)
+
+    @property
+    def lengths(self) -> Array:
+        """What weight decay counts before the output, sqrt(sum_k |u_jk|^2 w_jk^2), (m,)."""
+        return lengths(self)
+
+    @property
+    def n_neurons(self) -> int:
+        """Number of sub-networks, m."""
+        return int(self.weights_in.shape[0])
+
+    def hidden(self, X: Array) -> Array:
+        """Return the activations of the second layer, (n, C * H * W) to (n, m)."""
+        require_pixels(self.patches, X.shape[1])
+        width = self.patches.count * (self.patches.width + 3 * self.n_neurons + 1)
+        parts = [self._second(X[rows, :]) for rows in row_blocks(X.shape[0], width)]
+        parts = parts or [self._second(X[:0, :])]
+        return parts[0] if len(parts) == 1 else namespace(X).concat(parts, axis=0)
+
+    def _second(self, X: Array) -> Array:
+        xp, count = namespace(X), self.patches.count
+        rows = self.patches.rows(X, self.weights_in.shape[2] > self.patches.width)
+        first = first_inputs(rows, like(self.weights_in, X), count)
+        hidden = like(self.weights_hidden, X)
+        if self.gates is None:
+            found = activations_of(first, [hidden], (count,))[-1][:, :, 0]
+            return xp.maximum(found, xp.zeros_like(found))
+        # the gates decide as in training: in float64, so that float32 data switch alike
+        wide = double(rows)
+        inner, edges = unpacked(like(self.gates, wide), (count,))
+        below, above = activations_of(gate_inputs(wide, inner, count), edges, (count,))
+        passed = xp.where(below >= 0, first, xp.zeros_like(first)) * hidden
+        total = xp.sum(passed, axis=2)
+        return xp.where(above[:, :, 0] >= 0, total, xp.zeros_like(total))
+
+    def __call__(self, X: Array) -> Array:
+        """Return the outputs, (n, C * H * W) to (n, c)."""
+        linear = X @ like(self.skip, X) + like(self.intercept, X)
+        return self.hidden(X) @ like(self.weights_out, X) + linear
+
+    def weight_decay(self) -> float:
+        """Return the sum over sub-networks of lengths times |a_j|."""
+        return float((self.lengths * np.linalg.norm(to_numpy(self.weights_out), axis=1)).sum())
+
+    def parameters(self) -> dict[str, Array]:
+        """Return every array by name."""
+        return {
+            name: array
+            for name, array in vars(self).items()
+            if name != "patches" and array is not None
+        }
+
+
+# what both architectures do
+
+_AXES = MappingProxyType(
+    {**AXES, "weights_in": ("neurons", "filters", "width"), "weights_hidden": ("neurons", "paths")}
+)
+
+
+def _check_options(self: Any) -> None:
+    """Raise ValueError for options out of range."""
+    check_sizes(self)
+    if not isinstance(self.tied, bool):
+        raise ValueError(f"tied is {self.tied!r}; expected True, one filter for all places of a "
+                         "sub-network, or False, a filter for every place")  # fmt: skip
+
+
+def _fan_in(self: Any) -> tuple[int, ...]:
+    """How many places a unit of the second layer sums."""
+    return (self.patches.count,)
+
+
+def _source(self: Any) -> SubNetworks:
+    """Random networks of one sub-network, and the patterns of their units."""
+    patches = PatchGates(self.patches.width, self.rules)
+    return SubNetworks(self.fan_in, self.signed, patches=patches, tied=self.tied)
+
+
+def _network(self: Any, parameters: dict[str, Array]) -> DeepConvNetwork:
+    """Return the network with these arrays."""
+    return DeepConvNetwork(**parameters, patches=self.patches)
+
+
+def _mean(self: Any, networks: Sequence[DeepConvNetwork]) -> DeepConvNetwork:
+    """Return the network of all their sub-networks, each with its share."""
+    return _network(self, averaged(networks))
+
+
+def _options_of(network: DeepConvNetwork) -> dict[str, Any]:
+    """Return the options that a network shows."""
+    bias = network.weights_in.shape[2] > network.patches.width
+    tied = network.weights_in.shape[1] == 1
+    return options_of_patches(network.patches) | {"bias": bias, "tied": tied}
+
+
+def _tied_trees(matrices: Floats) -> tuple[Any, dict[str, Floats]]:
+    """Return where rank-one parts of C (p, c, h, K) are, and their u, w and sqrt of the size."""
+    left, values, right = np.linalg.svd(matrices, full_matrices=False)
+    place = np.nonzero(values > 1e-12 * values.max(initial=0.0))
+    u, w = left.swapaxes(2, 3)[place], right[place]
+    return place, rank_one(u, w, values[place])
+
+
+@dataclass(frozen=True)
+class DeepConvReLU:
+    """Three-layer convolutional ReLU networks on given patterns [ErgenPilanci2021b].
+
+    f(x) = sum_j (sum_k (x_k'u_j)_+ w_jk)_+ a_j over the places k. A block C = [c_1 .. c_K] has the
+    patterns D_k of the first units, the signs s of w and the pattern D of the second unit:
+
+    minimise L(sum_i D_i sum_k D_ik X_k (c_ik - c'_ik)) + alpha * sum_i (R(C_i) + R(C'_i))
+    subject to s_k (2 D_k - I) X_k c_k >= 0 and (2 D - I) sum_k D_k X_k c_k >= 0
+
+    Weight decay is sqrt(sum_k |u_jk|^2 w_jk^2) |a_j|, which is |u_j| |w_j| |a_j| for one filter.
+    With `tied` filters a sub-network's C is u w', and R is the nuclear norm: a lower bound on all
+    networks of these patterns, which is attained where the blocks of the solution are u w' with
+    the signs s. The gap of the certificate says so: its upper bound is the network's own. Other
+    sub-networks have a filter for every place, patterns are of every place alone, and R is the
+    Frobenius norm: exact. decay="printed" is that norm with tied filters, the program found on
+    slides: a weaker bound, and attained by no network in general.
+
+    With several outputs each sub-network serves one. gates="enumerate" lists every pattern, for a
+    few samples and places. ValueError for options out of range.
+
+    >>> kinds = DeepConvReLU(shape=(1, 3), kernel=2, tied=False), DeepConvReLU()
+    >>> [kind.exactness.name for kind in kinds], kinds[0].fan_in
+    (['EXACT', 'RELAXATION'], (2,))
+    """
+
+    shape: Sequence[int] = (1, 28, 28)
+    """(C, H, W) of images, or (C, L) of signals; a row of the data is one, channels first."""
+    kernel: Extents = 3
+    stride: Extents = 1
+    padding: Extents = 0
+    dilation: Extents = 1
+    bias: bool = True
+    """Give every filter a bias, penalised as part of it."""
+    tied: bool = True
+    """One filter for all places of a sub-network, or one for every place."""
+    rules: str = "both"
+    """What gates are drawn from: "patches" of the data, "gaussian", or "both"."""
+    decay: str = "path"
+    """"path" or "printed"."""
+
+    name = "deep_conv"
+    signed = True
+    grows = False
+    streams = False
+    steady = False
+    cells = 1
+    axes = _AXES
+
+    patches = cached_property(patches_seen)
+    fan_in = property(_fan_in)
+    source = property(_source)
+    weighted = unweighted
+    features = stacked_patches
+    lift = signed_lift
+    constraint = signed_cones
+    unlift = signed_blocks
+    network = _network
+    stated = as_it_is
+    mean = _mean
+
+    def __post_init__(self) -> None:
+        _check_options(self)
+        if self.decay not in ("path", "printed"):
+            raise ValueError(f"decay is {self.decay!r}; expected 'path' or 'printed'")
+        if self.decay == "printed" and not self.tied:
+            raise ValueError(
+                "decay is 'printed' and tied is False; for a filter at every place the printed "
+                "program is exact: use decay='path'"
+            )
+
+    @property
+    def exactness(self) -> Exactness:
+        """How the program stands to the network: tied filters are relaxed, unless of one place."""
+        exact = not self.tied or self.patches.count == 1
+        return Exactness.EXACT if exact else Exactness.RELAXATION
+
+    def scope(self, *, every: bool, outputs: int) -> Scope:
+        """Return all networks for all patterns and one output."""
+        if outputs > 1:
+            return Scope.SEPARATE_OUTPUTS
+        return Scope.ALL_NETWORKS if every else Scope.GIVEN_GATES
+
+    def penalty(self, alpha: float, outputs: int) -> Penalty:
+        """Return the norm of every block and output: nuclear, or Frobenius."""
+        if not self.tied or self.decay == "printed":
+            return GroupNorm(alpha) if outputs == 1 else ColumnNorm(alpha)
+        return _nuclear(alpha, self.patches.count, outputs)
+
+    def of(self, network: DeepConvNetwork) -> "DeepConvReLU":
+        """Return the architecture with the options of the network."""
+        return DeepConvReLU(**_options_of(network))
+
+    def recover(
+        self, gates: Gates, blocks: Array, intercept: Array, skip: Array, features: Array
+    ) -> DeepConvNetwork:
+        """Return one sub-network per nonzero block and output, or per singular value of it."""
+        if self.tied:
+            made = self._tied(gates, to_numpy(blocks))
+        else:
+            made = signed_trees(self, gates, blocks, features.shape[1])
+        arrays = {name: like(array, blocks) for name, array in made.items()}
+        return _network(self, {**arrays, "intercept": intercept, "skip": skip})
+
+    def _tied(self, gates: Gates, blocks: Floats) -> dict[str, Floats]:
+        (block, output, _), made = _tied_trees(_matrices(blocks, self.patches.count))
+        # of u w' = (-u)(-w') the one whose signs are those of the cone
+        signs = self.source.layers(gates.masks)[1][0][block % max(1, len(gates))]
+        turn = np.where((signs * made["weights_hidden"]).sum(axis=1) < 0, -1.0, 1.0)
+        made["weights_in"] = made["weights_in"] * turn[:, None, None]
+        made["weights_hidden"] = made["weights_hidden"] * turn[:, None]
+        side = np.where(block < len(gates), 1.0, -1.0)[:, None]
+        made["weights_out"] = made["weights_out"] * side * np.eye(blocks.shape[2])[output]
+        return made
+
+    def sizes(self, n: int, d: int, p: int, outputs: int) -> Sizes:
+        """Return the numbers held for n rows of patches: the matrices of lift and cones."""
+        paths = self.patches.count
+        samples, blocks, width = n // paths, 2 * p, paths * d
+        rows = (paths + 1) * samples
+        # the cones of one sign are made before those of both
+        return Sizes(
+            lift=blocks * samples * width + 2 * blocks * rows * width,
+            blocks=blocks * width * outputs,
+            rows=blocks * rows * outputs,
+        )
+
+
+@dataclass(frozen=True)
+class DeepConvGated:
+    """Three-layer convolutional networks with fixed gates, trained exactly and without a cone.
+
+    minimise L(sum_i D_i sum_k D_ik X_k c_ik) + alpha * sum_i R(C_i), C_i = [c_i1 .. c_iK]
+
+    The masks of both layers multiply. Weight decay is sqrt(sum_k |u_jk|^2 w_jk^2) |a_j|. With
+    `tied` filters it is |u_j| |w_j| |a_j|, and R the nuclear norm of C_i; with several outputs each
+    sub-network serves one. With a filter for every place R is the Frobenius norm, and the nuclear
+    norm of the columns one above the other for several outputs. Gates stay with the network.
+
+    ValueError for options out of range.
+
+    >>> DeepConvGated(shape=(3, 8, 8), kernel=4, stride=4).source.shape(width=49)
+    (4, 50)
+    """
+
+    shape: Sequence[int] = (1, 28, 28)
+    """(C, H, W) of images, or (C, L) of signals; a row of the data is one, channels first."""
+    kernel: Extents = 3
+    stride: Extents = 1
+    padding: Extents = 0
+    dilation: Extents = 1
+    bias: bool = True
+    """Give every filter a bias, penalised as part of it."""
+    tied: bool = True
+    """One filter for all places of a sub-network, or one for every place."""
+    rules: str = "both"
+    """What gates are drawn from: "patches" of the data, "gaussian", or "both"."""
+
+    name = "deep_conv_gated"
+    signed = False
+    exactness = Exactness.GATED
+    decay = "path"
+    grows = False
+    streams = False
+    steady = False
+    cells = 1
+    axes = MappingProxyType({"gates": ("neurons", "paths", "reach"), **_AXES})
+
+    patches = cached_property(patches_seen)
+    fan_in = property(_fan_in)
+    source = property(_source)
+    weighted = unweighted
+    features = stacked_patches
+    lift = gated_lift
+    unlift = gated_blocks
+    network = _network
+    stated = as_it_is
+    mean = _mean
+
+    def __post_init__(self) -> None:
+        _check_options(self)
+
+    def scope(self, *, every: bool, outputs: int) -> Scope:
+        """Return that of the gates: they are a part of the network."""
+        return Scope.SEPARATE_OUTPUTS if outputs > 1 and self.tied else Scope.GIVEN_GATES
+
+    def constraint(self, features: Array, gates: Gates, outputs: int) -> None:
+        """Return None: gated units need no cones."""
+
+    def penalty(self, alpha: float, outputs: int) -> Penalty:
+        """Return the nuclear norm of every block and output, or that of all outputs together."""
+        if self.tied:
+            return _nuclear(alpha, self.patches.count, outputs)
+        return GroupNorm(alpha) if outputs == 1 else Nuclear(alpha)
+
+    def of(self, network: DeepConvNetwork) -> "DeepConvGated":
+        """Return the architecture with the options of the network."""
+        return DeepConvGated(**_options_of(network))
+
+    def recover(
+        self, gates: Gates, blocks: Array, intercept: Array, skip: Array, features: Array
+    ) -> DeepConvNetwork:
+        """Return one sub-network per nonzero singular value."""
+        host, paths = to_numpy(blocks), self.patches.count
+        if self.tied:
+            (block, output, _), made = _tied_trees(_matrices(host, paths))
+            made["weights_out"] = made["weights_out"] * np.eye(host.shape[2])[output]
+        else:
+            block, made = gated_trees(self, host)
+        arrays = {name: like(array, blocks) for name, array in made.items()}
+        arrays["gates"] = gates.generators[block]
+        return _network(self, {**arrays, "intercept": intercept, "skip": skip})
+
+    def sizes(self, n: int, d: int, p: int, outputs: int) -> Sizes:
+        """Return the numbers held for n rows of patches: a matrix a gate, and free blocks."""
+        # while all blocks are a working set its copies, in either precision, are there too
+        return Sizes(lift=p * n * (3 * d + 1), blocks=p * self.patches.count * d * outputs, rows=0)
+
+
+def _nuclear(alpha: float, paths: int, outputs: int) -> Penalty:
+    """Return the sum of nuclear norms of C (h, K) over blocks and outputs."""
+    norm = Cells(Nuclear(alpha), paths)
+    return norm if outputs == 1 else Outputs(norm)
+
+
+def _matrices(blocks: Floats, paths: int) -> Floats:
+    """Return C (h, K) of every block and output, (p, K h, c) to (p, c, h, K)."""
+    p, size, c = blocks.shape
+    turned = blocks.swapaxes(1, 2).reshape(p * c, size, 1)
+    return np.asarray(cells_as_columns(turned, paths).reshape(p, c, size // paths, paths))
