@@ -115,7 +115,10 @@ def bits_by_hand(generator: np.ndarray, features: np.ndarray, source: SubNetwork
     """What a sub-network's units do, unit by unit, from a generator's rows."""
     width, views = features.shape[1], source.views
     seen = [features[path % views :: views] for path in range(len(generator))]
-    layer = [(x @ row[:width], row[width:]) for x, row in zip(seen, generator, strict=True)]
+    layer = [
+        (near_zero(x, row[:width], views), row[width:])
+        for x, row in zip(seen, generator, strict=True)
+    ]
     inputs, sent = [[values for values, _ in layer]], []
     for fan in source.fan_in:
         parts = [(np.maximum(values, 0) * row[0], row[1:]) for values, row in layer]
@@ -130,6 +133,12 @@ def bits_by_hand(generator: np.ndarray, features: np.ndarray, source: SubNetwork
     paths = bits[0].shape[1]
     wide = [np.repeat(each, paths // each.shape[1], axis=1) for each in bits]
     return np.all(wide, axis=0)
+
+
+def near_zero(x: np.ndarray, u: np.ndarray, views: int) -> np.ndarray:
+    """The products x'u; of patches 0 for those that rounding made."""
+    values = x @ u
+    return np.where((views > 1) & (abs(values) < 1e-12 * (abs(x) @ abs(u))), 0.0, values)
 
 
 @every
