@@ -40,7 +40,6 @@ from cvxnn.patches import Patches, require_pixels
 from cvxnn.patches import Sizes as Extents
 from cvxnn.projection import inside, nearest, unit_rows
 
-
 _FAINT, _FLAT = 1e-6, 1e-10
 """Shares of the largest weight, and of a row's length, that count as nothing beside it."""
 
