@@ -46,8 +46,9 @@ class Curves:
 
     @property
     def best(self) -> int:
-        """The start with the least objective at its end."""
-        return int(np.argmin(self.objective[:, -1]))
+        """The start with the least objective at its end; those that diverged do not count."""
+        ends = self.objective[:, -1]
+        return int(np.argmin(np.where(np.isfinite(ends), ends, np.inf)))
 
 
 def descend(
