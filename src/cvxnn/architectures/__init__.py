@@ -16,7 +16,8 @@ from cvxnn.architectures.batchnorm_after import BatchNormAfter, BatchNormAfterNe
 from cvxnn.architectures.circular import Circular, CircularNetwork
 from cvxnn.architectures.conv import ConvGated, ConvReLU, images_of, in_places
 from cvxnn.architectures.deep import DeepNetwork, DeepReLU
-from cvxnn.architectures.deep_conv import DeepConvGated, DeepConvNetwork, DeepConvReLU
+from cvxnn.architectures.deep_conv import DeepConvGated, DeepConvReLU
+from cvxnn.architectures.deep_filters import DeepConvNetwork
 from cvxnn.architectures.deep_gated import DeepGatedNetwork, DeepGatedReLU
 from cvxnn.architectures.deep_linear import DeepLinear, DeepLinearNetwork
 from cvxnn.architectures.deep_threshold import DeepThreshold, DeepThresholdNetwork

@@ -1,23 +1,27 @@
-"""Convolutional networks of three layers: filters, ReLU, weights of the places, ReLU, outputs."""
+"""Three-layer convolutional networks: filters, ReLU or gates, weights of the places, and again."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 
-from cvxnn.architectures.base import AXES, Sizes
-from cvxnn.architectures.filters import (
-    as_it_is,
-    check_sizes,
-    options_of_patches,
-    patches_seen,
-    stacked_patches,
-    unweighted,
+from cvxnn.architectures.base import Sizes
+from cvxnn.architectures.deep_filters import (
+    DEEP_AXES,
+    DeepConvNetwork,
+    check_options,
+    fan_in_of,
+    matrices_of,
+    mean_network,
+    network_of,
+    nuclear,
+    options_of,
+    source_of,
 )
-from cvxnn.architectures.paths import averaged, lengths, one_filter, rank_one_parts
+from cvxnn.architectures.filters import as_it_is, patches_seen, stacked_patches, unweighted
+from cvxnn.architectures.paths import one_filter, rank_one_parts
 from cvxnn.architectures.trees import (
     cone_rows,
     gated_blocks,
@@ -28,195 +32,16 @@ from cvxnn.architectures.trees import (
     signed_lift,
     signed_trees,
 )
-from cvxnn.arrays import Array, double, like, namespace, to_numpy
+from cvxnn.arrays import Array, like, to_numpy
 from cvxnn.certificate import Exactness, Scope
-from cvxnn.functions import Cells, ColumnNorm, GroupNorm, Nuclear, Outputs, Penalty
-from cvxnn.functions.cells import cells_as_columns
-from cvxnn.gates import Gates, PatchGates, SubNetworks
+from cvxnn.functions import ColumnNorm, GroupNorm, Nuclear, Penalty
+from cvxnn.gates import Gates
 from cvxnn.gates.base import Floats
-from cvxnn.gates.subnetworks import activations_of, first_inputs, gate_inputs, unpacked
-from cvxnn.maps import row_blocks
-from cvxnn.patches import Patches, require_pixels
 from cvxnn.patches import Sizes as Extents
 from cvxnn.projection import inside, nearest, unit_rows
 
 _FAINT, _FLAT = 1e-6, 1e-10
 """Shares of the largest weight, and of a row's length, that count as nothing beside it."""
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class DeepConvNetwork:
-    """f(x) = sum_j max(0, sum over places k of max(0, x_k'u_jk) w_jk) a_j + x'S + s.
-
-    x_k is the patch at place k, and u_jk = u_j where a sub-network has one filter for all places.
-    With `gates` every unit is its weighted sum where that of a network with the gates' weights is
-    open, and zero elsewhere.
-
-    >>> import numpy as np
-    >>> from cvxnn.patches import patches_of
-    >>> net = DeepConvNetwork(
-    ...     weights_in=np.array([[[1.0, -1.0]]]),
-    ...     weights_hidden=np.array([[1.0, -2.0]]),
-    ...     weights_out=np.array([[3.0]]),
-    ...     intercept=np.zeros(1),
-    ...     skip=np.zeros((3, 1)),
-    ...     patches=patches_of((1, 3), kernel=2),
-    ... )
-    >>> net(np.array([[2.0, 1.0, 1.0], [2.0, 1.0, 0.0]])).tolist()
-    [[3.0], [0.0]]
-    """
-
-    weights_in: Array
-    """u, (m, 1, h) for one filter each, or (m, K, h) for one a place; a bias is last in each."""
-    weights_hidden: Array
-    """w, (m, K)."""
-    weights_out: Array
-    """a, (m, c)."""
-    intercept: Array
-    """s, (c,)."""
-    skip: Array
-    """S, (C * H * W, c)."""
-    patches: Patches
-    """Where filters stand."""
-    gates: Array | None = None
-    """g, (m, K, h + 1): a place's first gate and its weight; None for ReLU networks."""
-
-    layered = np.zeros(1)
-
-    @property
-    def architecture(self) -> str:
-        """The name of its architecture."""
-        return "deep_conv" if self.gates is None else "deep_conv_gated"
-
-    @property
-    def fan_in(self) -> Floats:
-        """(1,): how many places a unit of the second layer sums, K."""
-        return np.array([float(self.patches.count)])
-
-    @property
-    def rules(self) -> Array:
-        """The generators of the sub-networks' patterns, (m, K, h + 1)."""
-        if self.gates is not None:
-            return self.gates
-        hidden = to_numpy(self.weights_hidden)[:, :, None]
-        inner = to_numpy(self.weights_in)
-        wide = np.broadcast_to(inner, (*hidden.shape[:2], inner.shape[2]))
-        return np.concatenate([wide, hidden], axis=2)
-
-    @property
-    def lengths(self) -> Array:
-        """What weight decay counts before the output, sqrt(sum_k |u_jk|^2 w_jk^2), (m,)."""
-        return lengths(self)
-
-    @property
-    def n_neurons(self) -> int:
-        """Number of sub-networks, m."""
-        return int(self.weights_in.shape[0])
-
-    def hidden(self, X: Array) -> Array:
-        """Return the activations of the second layer, (n, C * H * W) to (n, m)."""
-        require_pixels(self.patches, X.shape[1])
-        width = self.patches.count * (self.patches.width + 3 * self.n_neurons + 1)
-        parts = [self._second(X[rows, :]) for rows in row_blocks(X.shape[0], width)]
-        parts = parts or [self._second(X[:0, :])]
-        return parts[0] if len(parts) == 1 else namespace(X).concat(parts, axis=0)
-
-    def _second(self, X: Array) -> Array:
-        xp, count = namespace(X), self.patches.count
-        rows = self.patches.rows(X, self.weights_in.shape[2] > self.patches.width)
-        first = first_inputs(rows, like(self.weights_in, X), count)
-        hidden = like(self.weights_hidden, X)
-        if self.gates is None:
-            found = activations_of(first, [hidden], (count,))[-1][:, :, 0]
-            return xp.maximum(found, xp.zeros_like(found))
-        # the gates decide as in training: in float64, so that float32 data switch alike
-        wide = double(rows)
-        inner, edges = unpacked(like(self.gates, wide), (count,))
-        below, above = activations_of(gate_inputs(wide, inner, count), edges, (count,))
-        passed = xp.where(below >= 0, first, xp.zeros_like(first)) * hidden
-        total = xp.sum(passed, axis=2)
-        return xp.where(above[:, :, 0] >= 0, total, xp.zeros_like(total))
-
-    def __call__(self, X: Array) -> Array:
-        """Return the outputs, (n, C * H * W) to (n, c)."""
-        linear = X @ like(self.skip, X) + like(self.intercept, X)
-        return self.hidden(X) @ like(self.weights_out, X) + linear
-
-    def weight_decay(self) -> float:
-        """Return the sum over sub-networks of lengths times |a_j|."""
-        return float((self.lengths * np.linalg.norm(to_numpy(self.weights_out), axis=1)).sum())
-
-    def parameters(self) -> dict[str, Array]:
-        """Return every array by name."""
-        return {
-            name: array
-            for name, array in vars(self).items()
-            if name != "patches" and array is not None
-        }
-
-
-# what both architectures do
-
-_AXES = MappingProxyType(
-    {**AXES, "weights_in": ("neurons", "filters", "width"), "weights_hidden": ("neurons", "paths")}
-)
-
-
-def _check_options(self: Any) -> None:
-    """Raise ValueError for options out of range."""
-    check_sizes(self)
-    if not isinstance(self.tied, bool):
-        raise ValueError(f"tied is {self.tied!r}; expected True, one filter for all places of a "
-                         "sub-network, or False, a filter for every place")  # fmt: skip
-
-
-def _fan_in(self: Any) -> tuple[int, ...]:
-    """How many places a unit of the second layer sums."""
-    return (self.patches.count,)
-
-
-def _source(self: Any) -> SubNetworks:
-    """Random networks of one sub-network, and the patterns of their units."""
-    patches = PatchGates(self.patches.width, self.rules)
-    return SubNetworks(self.fan_in, self.signed, patches=patches, tied=self.tied)
-
-
-def _network(self: Any, parameters: dict[str, Array]) -> DeepConvNetwork:
-    """Return the network with these arrays."""
-    return DeepConvNetwork(**parameters, patches=self.patches)
-
-
-def _mean(self: Any, networks: Sequence[DeepConvNetwork]) -> DeepConvNetwork:
-    """Return the network of all their sub-networks, each with its share."""
-    return _network(self, averaged(networks))
-
-
-def _options_of(network: DeepConvNetwork) -> dict[str, Any]:
-    """Return the options that a network shows."""
-    bias = network.weights_in.shape[2] > network.patches.width
-    tied = network.weights_in.shape[1] == 1
-    return options_of_patches(network.patches) | {"bias": bias, "tied": tied}
-
-
-def _inside(rows: Floats, u: Floats, w: Floats, signs: Floats) -> tuple[Floats, Floats]:
-    """Return u and w with u w' in the cone and signs s w >= 0, near those given; zeros if none is.
-
-    `rows` (q, K h) are those of the cone. Of u w' = (-u)(-w)' the one is taken whose signs agree.
-    """
-    every = rows.reshape(len(rows), len(w), len(u))
-    turn = -1.0 if signs @ w < 0 else 1.0
-    u, w = turn * u, signs * np.maximum(turn * signs * w, 0)
-    none = np.zeros(0, dtype=np.int64)
-    # what rounding left of a place's weight, or of a product with u, is no reason to turn the other
-    heavy = np.where(np.abs(w) > _FAINT * np.abs(w).max(initial=0.0), w, 0.0)
-    of_u = unit_rows(np.tensordot(every, heavy, axes=(1, 0)))
-    u = inside(of_u, nearest(of_u, u, none)[0])
-    of_w = every @ u
-    sizes = np.linalg.norm(rows, axis=1) * np.linalg.norm(u)
-    of_w = unit_rows(
-        np.concatenate([of_w[np.linalg.norm(of_w, axis=1) > _FLAT * sizes], np.diag(signs)])
-    )
-    return u, inside(of_w, nearest(of_w, w, none)[0])
 
 
 @dataclass(frozen=True)
@@ -267,22 +92,22 @@ class DeepConvReLU:
     streams = False
     steady = False
     cells = 1
-    axes = _AXES
+    axes = DEEP_AXES
 
     patches = cached_property(patches_seen)
-    fan_in = property(_fan_in)
-    source = property(_source)
+    fan_in = property(fan_in_of)
+    source = property(source_of)
     weighted = unweighted
     features = stacked_patches
     lift = signed_lift
     constraint = signed_cones
     unlift = signed_blocks
-    network = _network
+    network = network_of
     stated = as_it_is
-    mean = _mean
+    mean = mean_network
 
     def __post_init__(self) -> None:
-        _check_options(self)
+        check_options(self)
         if self.decay not in ("path", "printed"):
             raise ValueError(f"decay is {self.decay!r}; expected 'path' or 'printed'")
         if self.decay == "printed" and not self.tied:
@@ -307,11 +132,11 @@ class DeepConvReLU:
         """Return the norm of every block and output: nuclear, or Frobenius."""
         if not self.tied or self.decay == "printed":
             return GroupNorm(alpha) if outputs == 1 else ColumnNorm(alpha)
-        return _nuclear(alpha, self.patches.count, outputs)
+        return nuclear(alpha, self.patches.count, outputs)
 
     def of(self, network: DeepConvNetwork) -> "DeepConvReLU":
         """Return the architecture with the options of the network."""
-        return DeepConvReLU(**_options_of(network))
+        return DeepConvReLU(**options_of(network))
 
     def recover(
         self, gates: Gates, blocks: Array, intercept: Array, skip: Array, features: Array
@@ -322,14 +147,14 @@ class DeepConvReLU:
         else:
             made = signed_trees(self, gates, blocks, features.shape[1])
         arrays = {name: like(array, blocks) for name, array in made.items()}
-        return _network(self, {**arrays, "intercept": intercept, "skip": skip})
+        return network_of(self, {**arrays, "intercept": intercept, "skip": skip})
 
     def _tied(self, gates: Gates, blocks: Floats, features: Floats) -> dict[str, Floats]:
         """Return the rank-one parts of blocks, moved into the cones where they are not inside.
 
         So the network has patterns of the gates, and an objective that no bound on them exceeds.
         """
-        place, (u, w, values) = rank_one_parts(_matrices(blocks, self.patches.count))
+        place, (u, w, values) = rank_one_parts(matrices_of(blocks, self.patches.count))
         gate = place[0] % max(1, len(gates))
         signs = self.source.layers(gates.masks)[1][0][gate]
         for j, (each, sign) in enumerate(zip(gate, signs, strict=True)):
@@ -394,21 +219,21 @@ class DeepConvGated:
     streams = False
     steady = False
     cells = 1
-    axes = MappingProxyType({"gates": ("neurons", "paths", "reach"), **_AXES})
+    axes = MappingProxyType({"gates": ("neurons", "paths", "reach"), **DEEP_AXES})
 
     patches = cached_property(patches_seen)
-    fan_in = property(_fan_in)
-    source = property(_source)
+    fan_in = property(fan_in_of)
+    source = property(source_of)
     weighted = unweighted
     features = stacked_patches
     lift = gated_lift
     unlift = gated_blocks
-    network = _network
+    network = network_of
     stated = as_it_is
-    mean = _mean
+    mean = mean_network
 
     def __post_init__(self) -> None:
-        _check_options(self)
+        check_options(self)
 
     def scope(self, *, every: bool, outputs: int) -> Scope:
         """Return that of the gates: they are a part of the network."""
@@ -420,12 +245,12 @@ class DeepConvGated:
     def penalty(self, alpha: float, outputs: int) -> Penalty:
         """Return the nuclear norm of every block and output, or that of all outputs together."""
         if self.tied:
-            return _nuclear(alpha, self.patches.count, outputs)
+            return nuclear(alpha, self.patches.count, outputs)
         return GroupNorm(alpha) if outputs == 1 else Nuclear(alpha)
 
     def of(self, network: DeepConvNetwork) -> "DeepConvGated":
         """Return the architecture with the options of the network."""
-        return DeepConvGated(**_options_of(network))
+        return DeepConvGated(**options_of(network))
 
     def recover(
         self, gates: Gates, blocks: Array, intercept: Array, skip: Array, features: Array
@@ -433,14 +258,14 @@ class DeepConvGated:
         """Return one sub-network per nonzero singular value."""
         host, paths = to_numpy(blocks), self.patches.count
         if self.tied:
-            (block, output, _), parts = rank_one_parts(_matrices(host, paths))
+            (block, output, _), parts = rank_one_parts(matrices_of(host, paths))
             made = one_filter(*parts)
             made["weights_out"] = made["weights_out"] * np.eye(host.shape[2])[output]
         else:
             block, made = gated_trees(self, host)
         arrays = {name: like(array, blocks) for name, array in made.items()}
         arrays["gates"] = gates.generators[block]
-        return _network(self, {**arrays, "intercept": intercept, "skip": skip})
+        return network_of(self, {**arrays, "intercept": intercept, "skip": skip})
 
     def sizes(self, n: int, d: int, p: int, outputs: int) -> Sizes:
         """Return the numbers held for n rows of patches: a matrix a gate, and free blocks."""
@@ -448,14 +273,22 @@ class DeepConvGated:
         return Sizes(lift=p * n * (3 * d + 1), blocks=p * self.patches.count * d * outputs, rows=0)
 
 
-def _nuclear(alpha: float, paths: int, outputs: int) -> Penalty:
-    """Return the sum of nuclear norms of C (h, K) over blocks and outputs."""
-    norm = Cells(Nuclear(alpha), paths)
-    return norm if outputs == 1 else Outputs(norm)
+def _inside(rows: Floats, u: Floats, w: Floats, signs: Floats) -> tuple[Floats, Floats]:
+    """Return u and w with u w' in the cone and signs s w >= 0, near those given; zeros if none is.
 
-
-def _matrices(blocks: Floats, paths: int) -> Floats:
-    """Return C (h, K) of every block and output, (p, K h, c) to (p, c, h, K)."""
-    p, size, c = blocks.shape
-    turned = blocks.swapaxes(1, 2).reshape(p * c, size, 1)
-    return np.asarray(cells_as_columns(turned, paths).reshape(p, c, size // paths, paths))
+    `rows` (q, K h) are those of the cone. Of u w' = (-u)(-w)' the one is taken whose signs agree.
+    """
+    every = rows.reshape(len(rows), len(w), len(u))
+    turn = -1.0 if signs @ w < 0 else 1.0
+    u, w = turn * u, signs * np.maximum(turn * signs * w, 0)
+    none = np.zeros(0, dtype=np.int64)
+    # what rounding left of a place's weight, or of a product with u, is no reason to turn the other
+    heavy = np.where(np.abs(w) > _FAINT * np.abs(w).max(initial=0.0), w, 0.0)
+    of_u = unit_rows(np.tensordot(every, heavy, axes=(1, 0)))
+    u = inside(of_u, nearest(of_u, u, none)[0])
+    of_w = every @ u
+    sizes = np.linalg.norm(rows, axis=1) * np.linalg.norm(u)
+    of_w = unit_rows(
+        np.concatenate([of_w[np.linalg.norm(of_w, axis=1) > _FLAT * sizes], np.diag(signs)])
+    )
+    return u, inside(of_w, nearest(of_w, w, none)[0])

@@ -172,7 +172,7 @@ def contest(name: str, data: Signals, m: int, full: bool, seed: int) -> Contest:
     model = _fitted(kind, X, data.y, gates)
     printed = _fitted(DeepConvGated(**words, tied=False), X, data.y, gates)
     certificate, solution = model.certificate_, model.solution_
-    patches = model.architecture_.patches
+    patches = kind.patches
     views, unseen = (patches.rows(x).reshape(len(x), patches.count, -1) for x in (X, X_test))
     options: dict[str, Any] = {
         "starts": STARTS,

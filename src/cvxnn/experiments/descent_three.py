@@ -77,7 +77,9 @@ def descend(
     seen = None if gates is None else opened(test[0], gates)
     due = np.unique(np.append(0, np.geomspace(1, steps, POINTS).astype(np.int64)))
     layers, spent = first, 0.0
-    seconds, objectives, accuracies = [], [], []
+    seconds: list[float] = []
+    objectives: list[Floats] = []
+    accuracies: list[Floats] = []
     for step in range(steps + 1):
         if step == due[len(objectives)]:
             seconds.append(spent)

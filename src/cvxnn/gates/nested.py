@@ -44,6 +44,8 @@ def nested_cells(features: Floats, fan_in: tuple[int, ...]) -> tuple[Floats, Flo
 
     Raises ValueError where there are more than can be listed.
     """
+    if not features.any():
+        return _open_everywhere(features.shape[1], fan_in)
     gates = enumerate_patterns(features)
     kept = gates.masks.any(axis=1)
     cells = [
@@ -71,6 +73,8 @@ def placed_cells(features: Floats, tied: bool) -> tuple[Floats, Floats]:
     Raises ValueError where there are more than can be listed.
     """
     n, paths, d = features.shape
+    if not features.any():
+        return _open_everywhere(d, (paths,))
     rows = [features[:, path] for path in range(paths)]
     if tied:
         cells = enumerate_patterns(features.reshape(n * paths, d))
@@ -102,6 +106,12 @@ def placed_cells(features: Floats, tied: bool) -> tuple[Floats, Floats]:
     sums = [cell for each in children for cell in _sums(each)]
     points = np.array([cell.point for cell in sums]).reshape(len(sums), paths * d)
     return points, np.array([np.concatenate(cell.signs) for cell in sums]).reshape(-1, paths)
+
+
+def _open_everywhere(d: int, fan_in: tuple[int, ...]) -> tuple[Floats, Floats]:
+    """Return the one pattern of samples that are zero: all units are open."""
+    edges = sum(math.prod(fan_in[layer:]) for layer in range(len(fan_in)))
+    return np.ones((1, math.prod(fan_in) * d)), np.ones((1, edges))
 
 
 def _first(features: Floats, mask: NDArray[np.bool_], point: Floats) -> Cell:
