@@ -33,6 +33,7 @@ TEST = 400
 ALPHA = 0.01
 """Not stated in the source; nor are classes, step size, and how 50 numbers are made of an image."""
 STEP, COOL = 0.3, 1e-2
+STEPS, FULL_STEPS = 8_000, 30_000
 TIMES = 2
 """Sub-networks of descent on every gate: the program may want more than one."""
 TOL = 1e-5
@@ -176,7 +177,7 @@ def contest(name: str, data: Signals, m: int, full: bool, seed: int) -> Contest:
     views, unseen = (patches.rows(x).reshape(len(x), patches.count, -1) for x in (X, X_test))
     options: dict[str, Any] = {
         "starts": STARTS,
-        "steps": 30_000 if full else 8_000,
+        "steps": FULL_STEPS if full else STEPS,
         "step_size": STEP,
         "cool": COOL,
         "batch": len(X) // 4,
