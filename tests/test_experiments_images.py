@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cvxnn.experiments import cifar_conv, cnn_synthetic, layerwise
+from cvxnn import DeepConvReLU
+from cvxnn.architectures import DeepConvGated
+from cvxnn.experiments import cifar_conv, cnn_synthetic, cnn_three, descent_three, layerwise
 from cvxnn.experiments.descent import Weights, descend, objective, outputs
 
 
@@ -101,3 +103,67 @@ def test_binary_batches_become_channels_first(
         expected = two / np.sqrt((two**2).sum(axis=1).mean())
         np.testing.assert_allclose(data.X_test, expected, atol=1e-12)
         assert (data.X**2).sum(axis=1).mean() == pytest.approx(1.0)
+
+
+# cnn-3layer
+
+
+@pytest.mark.parametrize("gated", [False, True])
+def test_descent_on_three_layers_has_torchs_gradient_and_the_networks_outputs(gated: bool) -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    signals, y = rng.standard_normal((6, 5)), rng.standard_normal(6)
+    kind = (DeepConvGated if gated else DeepConvReLU)(shape=(1, 5), kernel=3, bias=False)
+    X = kind.patches.rows(signals).reshape(6, 3, 3)
+    layers = descent_three.Layers(*(rng.standard_normal((2, 4, *k)) for k in ((3,), (3,), ())))
+    gates = rng.standard_normal((4, 3, 4)) if gated else None
+    open_ = descent_three.opened(X, gates) if gated else None
+    u, w, a = (torch.tensor(each, requires_grad=True) for each in layers)
+    first = torch.einsum("nkh,smh->smnk", torch.tensor(X), u)
+    first = first * torch.tensor(open_.first) if gated else first.relu()
+    second = torch.einsum("smnk,smk->smn", first, w)
+    second = second * torch.tensor(open_.second) if gated else second.relu()
+    fit = torch.einsum("smn,sm->sn", second, a)
+    cubes = (u.norm(dim=2) ** 3 + w.norm(dim=2) ** 3 + a.abs() ** 3).sum(dim=1)
+    value = ((fit - torch.tensor(y)) ** 2).mean(dim=1) / 2 + 0.1 / 3 * cubes
+    value.sum().backward()
+    found = descent_three.objective(X, y, 0.1, layers, open_)
+    np.testing.assert_allclose(found, value.detach(), rtol=1e-12)
+    for own, part in zip(descent_three.gradient(X, y, 0.1, layers, open_), (u, w, a), strict=True):
+        np.testing.assert_allclose(own, part.grad, atol=1e-12)
+    arrays = {
+        "weights_in": layers.filters[0][:, None],
+        "weights_hidden": layers.places[0],
+        "weights_out": layers.outward[0][:, None],
+        "intercept": np.zeros(1),
+        "skip": np.zeros((5, 1)),
+    }
+    network = kind.network(arrays | ({"gates": gates} if gated else {}))
+    np.testing.assert_allclose(network(signals)[:, 0], fit[0].detach(), atol=1e-12)
+
+
+def test_no_gated_descent_goes_below_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CVXNN_DATA", raising=False)
+    monkeypatch.setattr(cnn_three, "WIDTHS", (6, 6))
+    monkeypatch.setattr(cnn_three, "STEPS", 300)
+    findings = cnn_three.measure()
+    for one in findings.contests:
+        assert one.gap <= cnn_three.TOL
+        assert one.gated.objective.min() >= one.bound * (1 - 1e-9)
+        assert one.printed < one.bound
+        assert "stand in" in one.source
+    assert len(cnn_three.table(findings).rows) == 6
+
+
+def test_images_as_block_means() -> None:
+    """Blocks whose borders cut pixels weigh them by area; a ring has no end."""
+    images = np.random.default_rng(0).uniform(size=(3, 4, 6, 3))
+    means = cnn_three.blocks(images, (2, 3))
+    expected = images.mean(axis=3).reshape(3, 2, 2, 3, 2).mean(axis=(2, 4)).reshape(3, 6)
+    np.testing.assert_allclose(means, expected, atol=1e-14)
+    np.testing.assert_allclose(cnn_three.blocks(images, (3, 4)).mean(1), images.mean((1, 2, 3)))
+    ring = np.arange(5.0)[None]
+    turned = np.roll(ring, 2, axis=1)
+    kind = DeepConvReLU(shape=(1, 7), kernel=3, bias=False)
+    one, other = (kind.patches.rows(cnn_three.around(x)) for x in (ring, turned))
+    np.testing.assert_array_equal(np.roll(one, 2, axis=0), other)

@@ -38,7 +38,8 @@ class ConvexRegressor(RegressorMixin, ConvexNetworkBase):
         "relu", "gated", "batchnorm", "batchnorm_after", "threshold", "sign", "polynomial",
         "quadratic", "deep", "deep_gated", "deep_linear", "deep_threshold", "deep_sign", "circular",
         "circular_gated", or an object such as `ReLU(bias=False)`; for images `ConvReLU(shape=...)`
-        and `ConvGated(shape=...)`, which "conv" and "conv_gated" are for those of 28 x 28 pixels.
+        and `ConvGated(shape=...)`, which "conv" and "conv_gated" are for those of 28 x 28 pixels,
+        and with three layers `DeepConvReLU` and `DeepConvGated`, "deep_conv" and "deep_conv_gated".
     alpha : float or "auto", default="auto"
         Strength of weight decay, > 0. "auto" takes the best of a warm-started geometric path below
         `alpha_max_` by five-fold validation of the loss; `ConvexRegressorCV` has more to say.

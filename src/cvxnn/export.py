@@ -241,32 +241,12 @@ def _conv(network: Any) -> Any:
     places = [np.flatnonzero(patches.cell == cell) for cell in range(patches.n_cells)]
     gated = network.gates is not None
 
-    def convolution(weights: Any) -> Any:
-        kind = torch.nn.Conv1d if len(patches.kernel) == 1 else torch.nn.Conv2d
-        layer = torch.nn.utils.skip_init(
-            kind,
-            patches.shape[0],
-            len(weights),
-            patches.kernel,
-            stride=patches.stride,
-            padding=patches.padding,
-            dilation=patches.dilation,
-            bias=weights.shape[1] > patches.width,
-            dtype=torch.float64,
-        )
-        rows = torch.from_numpy(np.array(to_numpy(weights), dtype=np.float64))
-        with torch.no_grad():
-            layer.weight.copy_(rows[:, : patches.width].reshape(layer.weight.shape))
-            if layer.bias is not None:
-                layer.bias.copy_(rows[:, -1])
-        return layer
-
     class Conv(torch.nn.Module):  # type: ignore[misc]
         """Filters, what is open of them, and the sum, mean or maximum over each cell."""
 
         def __init__(self) -> None:
             super().__init__()
-            self.filters = convolution(network.weights_in)
+            self.filters = _filters(patches, network.weights_in)
             self.register_buffer("pool", pool)
             if gated:
                 rules = torch.from_numpy(np.array(to_numpy(network.gates), dtype=np.float64))
@@ -289,6 +269,54 @@ def _conv(network: Any) -> Any:
     return Conv()
 
 
+def _filters(patches: Any, weights: Any) -> Any:
+    """Return filters (m, h), or (m, h + 1) with a bias, as a Conv1d or Conv2d."""
+    import torch
+
+    kind = torch.nn.Conv1d if len(patches.kernel) == 1 else torch.nn.Conv2d
+    layer = torch.nn.utils.skip_init(
+        kind,
+        patches.shape[0],
+        len(weights),
+        patches.kernel,
+        stride=patches.stride,
+        padding=patches.padding,
+        dilation=patches.dilation,
+        bias=weights.shape[1] > patches.width,
+        dtype=torch.float64,
+    )
+    rows = torch.from_numpy(np.array(to_numpy(weights), dtype=np.float64))
+    with torch.no_grad():
+        layer.weight.copy_(rows[:, : patches.width].reshape(layer.weight.shape))
+        if layer.bias is not None:
+            layer.bias.copy_(rows[:, -1])
+    return layer
+
+
+def _deep_conv(network: Any) -> Any:
+    """Return shared filters as a Conv1d or Conv2d, the ReLU, weights of the places, the ReLU."""
+    import torch
+
+    if network.weights_in.shape[1] > 1:
+        return _formula(network)
+    patches = network.patches
+
+    class DeepConv(torch.nn.Module):  # type: ignore[misc]
+        """Filters, and a weighted sum over the places of each."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.filters = _filters(patches, to_numpy(network.weights_in)[:, 0])
+            places = np.array(to_numpy(network.weights_hidden), dtype=np.float64)
+            self.places = torch.nn.Parameter(torch.from_numpy(places))
+
+        def forward(self, X: Any) -> Any:
+            first = self.filters(X.reshape(-1, *patches.shape)).flatten(2).relu()
+            return (first * self.places).sum(dim=2).relu()
+
+    return DeepConv()
+
+
 _OUTER = ("weights_out", "intercept", "skip")
 """What the layers beside the hidden one hold."""
 
@@ -302,5 +330,6 @@ _HIDDEN: dict[str, Callable[[Any], Any]] = {
     "deep_sign": _deep,
     "conv": _conv,
     "conv_gated": _conv,
+    "deep_conv": _deep_conv,
 }
 """What makes the hidden layers of torch's own layers, by architecture."""

@@ -176,7 +176,8 @@ class ConvexHead(ClassifierMixin, BaseEstimator):
 
     def _settle(self, features: Any) -> None:
         """Take over what a file held; ValueError unless it belongs together."""
-        inner, shapes = self.classifier_, {np.shape(self.mean_), np.shape(self.scale_)}
+        inner: Any = self.classifier_
+        shapes = {np.shape(self.mean_), np.shape(self.scale_)}
         if not isinstance(inner, ConvexClassifier) or inner.architecture_.name not in _FOLDS:
             raise ValueError(f"it holds no classifier of {', '.join(_FOLDS)} networks")
         if inner.architecture_ != architecture_of(self.architecture):

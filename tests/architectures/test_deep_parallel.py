@@ -5,7 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.architectures.deep import LAM, OPTIMA, D, Y, fitted, many, of_sums, output
+from tests.every import numbers
+from tests.hundred.deep import SYSTEMS
 from tests.hundred.descent import lowest, relu, sums
+from tests.hundred.networks import drawn, objective, parameters_of, problem_on
+from tests.hundred.networks import fitted as hundredth
 
 from cvxnn import (
     DeepGatedReLU,
@@ -246,3 +250,55 @@ def test_patterns_that_are_too_many_are_refused_before_any_search() -> None:
     X = np.random.default_rng(0).standard_normal((30, 3))
     with pytest.raises(ValueError, match="use gates='sample', or fewer samples"):
         fitted(DeepReLU(), X, X[:, 0])
+
+
+# acceptance: program and network are one, to the last digits
+
+
+DEPTHS = [
+    "D deep of three layers",
+    "E deep of four layers",
+    "D deep_gated of three layers",
+    "E deep_gated of four layers",
+]
+
+
+@pytest.mark.filterwarnings("ignore::cvxnn.errors.CertificateWarning")  # some have no neurons
+@pytest.mark.parametrize("name", DEPTHS)
+def test_program_and_network_agree_to_eight_digits(name: str) -> None:
+    """At the blocks of a solution, and after recover, unlift and recover: of 100 problems."""
+    faults = {number: found for number in numbers(100) if (found := apart(name, number))}
+    assert faults == {}
+
+
+def apart(name: str, number: int) -> dict[str, float]:
+    """By how much program and network differ, beside their size, where it is more than 1e-8."""
+    system = SYSTEMS[name]
+    data = drawn(system, number)
+    model = hundredth(system, data, number)
+    problem, network = problem_on(data, model.generators_), model.network_
+    program, architecture, features = problem.program, data.architecture, data.features
+    iterate = model.solution_.iterate
+    there = architecture.unlift(network, problem.gates, features)
+    again = architecture.recover(problem.gates, there, network.intercept, network.skip, features)
+    back = architecture.unlift(again, problem.gates, features)
+    free = np.tile(network.intercept, (len(data.X), 1)) + data.X @ network.skip
+    values = {
+        "solution": program.objective(iterate.blocks, iterate.free),
+        "there": program.objective(there, problem.free.coefficients(free)),
+        "back": program.objective(back, problem.free.coefficients(free)),
+        "again": float(objective(system, data, parameters_of(system, again))[0]),
+    }
+    own = float(objective(system, data, parameters_of(system, network))[0])
+    size = program.loss.value(np.zeros_like(data.Y))
+    differences = {key: abs(value - own) / max(own, 1e-3 * size) for key, value in values.items()}
+    fits = {
+        "fit": program.predict(iterate.blocks, iterate.free),
+        "fit there": program.lift.apply(there) + free,
+        "fit back": program.lift.apply(back) + free,
+        "fit again": again(data.X),
+    }
+    outputs = network(data.X)
+    scale = 1 + np.abs(outputs).max()
+    differences |= {key: float(np.abs(fit - outputs).max()) / scale for key, fit in fits.items()}
+    return {key: value for key, value in differences.items() if not value <= 1e-8}

@@ -54,9 +54,8 @@ def join(parts: list[Any], beside: Any) -> Any:
 def first_of(data: Data, u: Any) -> Any:
     """Z u of every path, (runs, n, m, paths), for u (runs, m, paths, d)."""
     runs, m, paths, d = u.shape
-    return times(data.features, u.reshape((runs, m * paths, d))).reshape(
-        (runs, len(data.X), m, paths)
-    )
+    Z = data.features
+    return times(Z, u.reshape((runs, m * paths, d))).reshape((runs, len(Z), m, paths))
 
 
 def relu_hidden(data: Data, p: Parameters) -> Any:

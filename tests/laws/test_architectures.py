@@ -113,8 +113,12 @@ def test_masks_match_generators(architecture: Architecture, seed: int) -> None:
 
 def bits_by_hand(generator: np.ndarray, features: np.ndarray, source: SubNetworks) -> np.ndarray:
     """What a sub-network's units do, unit by unit, from a generator's rows."""
-    width = features.shape[1]
-    layer = [(features @ row[:width], row[width:]) for row in generator]
+    width, views = features.shape[1], source.views
+    seen = [features[path % views :: views] for path in range(len(generator))]
+    layer = [
+        (near_zero(x, row[:width], views), row[width:])
+        for x, row in zip(seen, generator, strict=True)
+    ]
     inputs, sent = [[values for values, _ in layer]], []
     for fan in source.fan_in:
         parts = [(np.maximum(values, 0) * row[0], row[1:]) for values, row in layer]
@@ -124,11 +128,17 @@ def bits_by_hand(generator: np.ndarray, features: np.ndarray, source: SubNetwork
         inputs.append([values for values, _ in layer])
     bits = [np.array(each).T >= 0 for each in inputs]
     if source.signed:
-        constant = np.tile(np.array(sent) > 0, (len(features), 1))
+        constant = np.tile(np.array(sent) > 0, (len(seen[0]), 1))
         return np.concatenate([*bits, constant], axis=1)
     paths = bits[0].shape[1]
     wide = [np.repeat(each, paths // each.shape[1], axis=1) for each in bits]
     return np.all(wide, axis=0)
+
+
+def near_zero(x: np.ndarray, u: np.ndarray, views: int) -> np.ndarray:
+    """The products x'u; of patches 0 for those that rounding made."""
+    values = x @ u
+    return np.where((views > 1) & (abs(values) < 1e-12 * (abs(x) @ abs(u))), 0.0, values)
 
 
 @every

@@ -22,7 +22,6 @@ from cvxnn.architectures import (
     BatchNormAfter,
     Circular,
     ConvGated,
-    DeepGatedReLU,
     DeepThreshold,
     GatedReLU,
     GatedRidge,
@@ -203,16 +202,22 @@ def sub_network_reach(
 ) -> float:
     """What sub-networks of one gate gain at most: gated ones, or ReLU ones near the gate's own."""
     by_layers = problem.architecture.decay == "layers"
-    if isinstance(problem.architecture, DeepGatedReLU):
-        columns = [(mask[:, None] * X).T @ v for mask in gate.masks[0].T]
+    source, found = problem.architecture.source, 0.0
+    views = [X[path % source.views :: source.views] for path in range(gate.generators.shape[1])]
+    if not source.signed:
+        slopes = zip(views, gate.masks[0].T, strict=True)
+        columns = [(mask[:, None] * x).T @ v for x, mask in slopes]
+        if source.tied:  # sub-networks of one output each
+            matrices = np.stack(columns, axis=1)
+            return max(float(np.linalg.norm(each, 2)) for each in matrices.transpose(2, 0, 1))
         whole = columns if by_layers else [np.concatenate(columns)]
         return max(float(np.linalg.norm(each, 2)) for each in whole)
-    source, found = problem.architecture.source, 0.0
     for scale in (0.0, 1e-3, 0.1, 1.0, 1.0):
         moved = gate.generators + scale * rng.standard_normal(gate.generators.shape)
         if (source.given(X, moved).masks == gate.masks).all():
             inner, weights = moved[0, :, :-1], moved[0, :, -1]  # three layers
-            output = np.maximum(np.maximum(X @ inner.T, 0) @ weights, 0)
+            first = np.stack([x @ u for x, u in zip(views, inner, strict=True)], axis=1)
+            output = np.maximum(np.maximum(first, 0) @ weights, 0)
             sizes = np.linalg.norm(inner, axis=1) * np.abs(weights)
             size = sizes.sum() if by_layers else np.linalg.norm(sizes)
             found = max(found, float(np.abs(output @ v).max() / size))

@@ -16,6 +16,8 @@ from cvxnn.architectures.batchnorm_after import BatchNormAfter, BatchNormAfterNe
 from cvxnn.architectures.circular import Circular, CircularNetwork
 from cvxnn.architectures.conv import ConvGated, ConvReLU, images_of, in_places
 from cvxnn.architectures.deep import DeepNetwork, DeepReLU
+from cvxnn.architectures.deep_conv import DeepConvGated, DeepConvReLU
+from cvxnn.architectures.deep_filters import DeepConvNetwork
 from cvxnn.architectures.deep_gated import DeepGatedNetwork, DeepGatedReLU
 from cvxnn.architectures.deep_linear import DeepLinear, DeepLinearNetwork
 from cvxnn.architectures.deep_threshold import DeepThreshold, DeepThresholdNetwork
@@ -47,6 +49,8 @@ BY_NAME: dict[str, Architecture] = {
         DeepLinear(),
         ConvReLU(),
         ConvGated(),
+        DeepConvReLU(kernel=7, stride=7),
+        DeepConvGated(kernel=7, stride=7),
         Circular(),
         Circular(gated=True),
     )
@@ -65,6 +69,9 @@ __all__ = [
     "ConvGated",
     "ConvNetwork",
     "ConvReLU",
+    "DeepConvGated",
+    "DeepConvNetwork",
+    "DeepConvReLU",
     "DeepGatedNetwork",
     "DeepGatedReLU",
     "DeepLinear",

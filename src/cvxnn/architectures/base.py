@@ -17,7 +17,7 @@ from cvxnn.certificate import (
     feasible_dual,
     resolution,
 )
-from cvxnn.functions import Mean, Parts, Penalty, mean_loss
+from cvxnn.functions import Cells, Mean, Outputs, Parts, Penalty, mean_loss
 from cvxnn.gates import Gates, Source
 from cvxnn.maps import Lift, row_blocks
 from cvxnn.program import Constraint, Iterate, Program
@@ -26,6 +26,8 @@ from cvxnn.streamed import pick, row_width
 
 _WIDE = 4096
 """Width of a row at which blocks grow no shorter: a network's weights are read for each of them."""
+_SEARCHES = Parts | Cells | Outputs
+"""Penalties whose polar in a cone is found by a search for multipliers."""
 _SEARCHED = 1e-7
 """By which share a bound that needs a search for multipliers is claimed lower."""
 
@@ -297,7 +299,7 @@ class Problem:
         A solver's multipliers prove a bound exactly; where a search for them will do so only
         nearly, the claim is what it proves of the dual point alone.
         """
-        if self.program.constraint is not None and isinstance(self.program.penalty, Parts):
+        if self.program.constraint is not None and isinstance(self.program.penalty, _SEARCHES):
             alone = feasible_dual(self.program, iterate.dual)[0]
             lower = min(certificate.lower, alone - _SEARCHED * abs(alone))
             certificate = replace(certificate, lower=lower)

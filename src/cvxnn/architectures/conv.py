@@ -11,6 +11,7 @@ from scipy import sparse
 
 from cvxnn.architectures.base import Sizes
 from cvxnn.architectures.circular import Circular
+from cvxnn.architectures.deep_conv import DeepConvGated, DeepConvReLU
 from cvxnn.architectures.filters import (
     CONV_AXES,
     ConvNetwork,
@@ -297,11 +298,11 @@ class ConvGated:
 
 def in_places(architecture: Any) -> bool:
     """Tell whether columns have places beside each other, so that directions of X will not do."""
-    return isinstance(architecture, ConvReLU | ConvGated | Circular)
+    return isinstance(architecture, Circular) or images_of(architecture) is not None
 
 
 def images_of(architecture: Any) -> tuple[int, ...] | None:
     """Return the shape of the images that an architecture takes, None for tables."""
-    if isinstance(architecture, ConvReLU | ConvGated):
+    if isinstance(architecture, ConvReLU | ConvGated | DeepConvReLU | DeepConvGated):
         return tuple(architecture.shape)
     return None

@@ -2,10 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cvxnn.architectures.base import Sizes
 from cvxnn.architectures.paths import (
@@ -15,25 +13,15 @@ from cvxnn.architectures.paths import (
     counts,
     fan_of,
     layered,
-    layers_above,
     lengths,
-    products,
-    shared,
-    sizes_of,
 )
-from cvxnn.architectures.relu import merged
 from cvxnn.architectures.shared import with_bias
+from cvxnn.architectures.trees import signed_blocks, signed_cones, signed_lift, signed_trees
 from cvxnn.arrays import Array, like, namespace, to_numpy
 from cvxnn.certificate import Exactness, Scope
-from cvxnn.functions import ColumnNorm, GroupNorm, Nonnegative, Parts, Penalty
+from cvxnn.functions import ColumnNorm, GroupNorm, Parts, Penalty
 from cvxnn.gates import Gates, SubNetworks
-from cvxnn.gates.base import Floats
-from cvxnn.gates.subnetworks import activations_of, along_edges, edges_of, packed
-from cvxnn.maps import Stacked, StackedRows
-from cvxnn.program import Constraint
-
-_CLOSE = 1e-9
-"""How far behind a face, relative to its row, a sub-network may be to count as in its cone."""
+from cvxnn.gates.subnetworks import activations_of, edges_of, first_inputs, packed
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -96,10 +84,9 @@ class DeepNetwork:
 
     def hidden(self, X: Array) -> Array:
         """Return the activations of the last hidden layer, (n, d) to (n, m)."""
-        xp, (m, paths, width) = namespace(X), self.weights_in.shape
-        features = with_bias(X, width > self.skip.shape[0])
-        inner = xp.reshape(like(self.weights_in, X), (m * paths, width))
-        first = xp.reshape(features @ inner.T, (X.shape[0], m, paths))
+        xp = namespace(X)
+        features = with_bias(X, self.weights_in.shape[2] > self.skip.shape[0])
+        first = first_inputs(features, like(self.weights_in, X))
         edges = edges_of(like(self.weights_hidden, X), fan_of(self))
         last = activations_of(first, edges, fan_of(self))[-1][:, :, 0]
         return xp.maximum(last, xp.zeros_like(last))
@@ -162,6 +149,10 @@ class DeepReLU:
     steady = False
     axes = SHAPES
 
+    lift = signed_lift
+    constraint = signed_cones
+    unlift = signed_blocks
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "fan_in", checked(self.fan_in))
         if self.decay not in ("path", "layers", "printed"):
@@ -193,37 +184,6 @@ class DeepReLU:
         """Return the data, with a column of ones for the bias."""
         return with_bias(X, self.bias)
 
-    def lift(self, features: Array, gates: Gates, outputs: int) -> Stacked:
-        """Return the sum of +-D_ip X c_ip over blocks (paths d, c), first those with plus."""
-        rows = path_rows(self.source.products(gates.masks), to_numpy(features))
-        return Stacked(like(np.concatenate([rows, -rows]), features), outputs)
-
-    def constraint(self, features: Array, gates: Gates, outputs: int) -> Constraint:
-        """Return the cones on which every unit has its pattern."""
-        rows = self._rows(gates, to_numpy(features))
-        sizes = np.linalg.norm(rows, axis=2, keepdims=True)
-        # a row's length means nothing to the cone, and much to steps in its multipliers
-        units = rows / np.where(sizes > 0, sizes, 1.0)
-        return Constraint(
-            StackedRows(like(np.concatenate([units, units]), features), outputs), Nonnegative()
-        )
-
-    def _rows(self, gates: Gates, x: Floats) -> Floats:
-        """Return s (2 D - I) times the input of every unit: (p, units n, paths d)."""
-        bits, signs = self.source.layers(gates.masks)
-        p, n, paths = bits[0].shape
-        open_below, rows = np.ones((p, n, paths)), []
-        for layer, bit in enumerate(bits):
-            above = np.ones((p, bit.shape[2]))
-            for weights in signs[layer:]:
-                above = above * np.repeat(weights, bit.shape[2] // weights.shape[1], axis=1)
-            side = above[:, None, :] * (2.0 * bit - 1.0)
-            for unit in range(bit.shape[2]):
-                mine = np.arange(paths) // (paths // bit.shape[2]) == unit
-                rows.append(path_rows(open_below * mine * side[:, :, unit, None], x))
-            open_below = open_below * np.repeat(bit, paths // bit.shape[2], axis=2)
-        return np.concatenate(rows, axis=1)
-
     def penalty(self, alpha: float, outputs: int) -> Penalty:
         """Return the Frobenius norm of every block and output, or that of its columns."""
         norm = GroupNorm(alpha) if outputs == 1 else ColumnNorm(alpha)
@@ -239,68 +199,13 @@ class DeepReLU:
         self, gates: Gates, blocks: Array, intercept: Array, skip: Array, features: Array
     ) -> DeepNetwork:
         """Return one sub-network per nonzero block and output, its weights layer by layer."""
-        host, paths = to_numpy(blocks), counts(self.fan_in)[0]
-        sizes = np.linalg.norm(host, axis=1)
-        block, output = np.nonzero(sizes > 1e-12 * sizes.max(initial=0.0))
-        side = np.where(block < len(gates), 1.0, -1.0)[:, None]
-        outward = side * np.eye(host.shape[2])[output]
-        # of a weight that nothing comes through, the sign is of no meaning
-        alive = (sizes_of(host[block, :, output], paths) > 0).astype(float)
-        marks = [
-            sign[block % max(1, len(gates))] * some
-            for sign, some in zip(
-                self.source.layers(gates.masks)[1], layers_above(alive, self.fan_in), strict=True
-            )
-        ]
-        flat, keys = merged(host[block, :, output], np.concatenate([outward, *marks], axis=1))
-        columns = flat.reshape(len(flat), paths, features.shape[1])
-        found = shared(columns, self.fan_in, self.decay != "path")
-        signs = edges_of(keys[:, host.shape[2] :], self.fan_in)
-        edges = [sign * each for sign, each in zip(signs, found.edges, strict=True)]
-        made = {
-            "weights_in": found.inner * along_edges(signs)[:, :, None],
-            "weights_hidden": np.concatenate(edges, axis=1),
-            "weights_out": found.roots * keys[:, : host.shape[2]],
-            "fan_in": np.array(self.fan_in),
-            "layered": np.array([self.decay != "path"]),
-        }
+        made = signed_trees(self, gates, blocks, features.shape[1])
+        made |= {"fan_in": np.array(self.fan_in), "layered": np.array([self.decay != "path"])}
         return DeepNetwork(
             **{name: like(array, blocks) for name, array in made.items()},
             intercept=intercept,
             skip=skip,
         )
-
-    def unlift(self, network: DeepNetwork, gates: Gates, features: Array) -> Array:
-        """Return blocks in which every sub-network lies in the closed cone of one of the gates."""
-        outer, columns = to_numpy(network.weights_out), products(network)
-        edges = edges_of(to_numpy(network.weights_hidden), self.fan_in)
-        places = self._places(columns, edges, gates, to_numpy(features).astype(float))
-        flat = columns.reshape(len(columns), columns.shape[1] * columns.shape[2])
-        blocks = np.zeros((2 * len(gates), flat.shape[1], outer.shape[1]))
-        for column, a, gate in zip(flat, outer, places, strict=True):
-            blocks[gate] += np.outer(column, np.maximum(a, 0))
-            blocks[len(gates) + gate] += np.outer(column, np.maximum(-a, 0))
-        return like(blocks, features)
-
-    def _places(self, columns: Floats, edges: list[Floats], gates: Gates, x: Floats) -> list[int]:
-        """Return a gate with the signs of every sub-network and a closed cone that holds it."""
-        rows, (_, signs) = self._rows(gates, x), self.source.layers(gates.masks)
-        slack = _CLOSE * np.linalg.norm(rows, axis=2)
-        alive = layers_above(np.linalg.norm(columns, axis=2), self.fan_in)
-        places = []
-        for j, column in enumerate(columns):
-            holds = np.ones(len(gates), dtype=np.bool_)
-            for weights, sign, some in zip(edges, signs, alive, strict=True):
-                holds &= ((weights[j] * sign > 0) | (some[j] == 0)).all(axis=1)
-            size = float(np.linalg.norm(column))
-            holds &= (rows @ column.ravel() >= -slack * size).all(axis=1)
-            if not holds.any():
-                raise ValueError(
-                    f"the activation pattern of neuron {j} is not among the {len(gates)} gates "
-                    "given; take the gates from the network, or enumerate them"
-                )
-            places.append(int(holds.argmax()))
-        return places
 
     def stated(self, network: DeepNetwork, X: Array) -> DeepNetwork:
         """Return the network: it holds no statistics."""
@@ -323,10 +228,3 @@ class DeepReLU:
             blocks=2 * p * paths * d * outputs,
             rows=2 * p * n * units * outputs,
         )
-
-
-def path_rows(shares: NDArray[Any], features: Floats) -> Floats:
-    """Return the matrices (p, n, paths d) of sums over paths of shares (p, n, paths) of X c."""
-    p, n, paths = shares.shape
-    each = shares[:, :, :, None] * features[None, :, None, :].astype(float)
-    return np.asarray(each.reshape(p, n, paths * features.shape[1]))

@@ -7,7 +7,6 @@ from types import MappingProxyType
 import numpy as np
 
 from cvxnn.architectures.base import Sizes
-from cvxnn.architectures.deep import path_rows
 from cvxnn.architectures.paths import (
     SHAPES,
     averaged,
@@ -16,17 +15,20 @@ from cvxnn.architectures.paths import (
     fan_of,
     layered,
     lengths,
-    products,
-    shared,
 )
 from cvxnn.architectures.shared import with_bias
+from cvxnn.architectures.trees import gated_blocks, gated_lift, gated_trees
 from cvxnn.arrays import Array, double, like, namespace, to_numpy
 from cvxnn.certificate import Exactness, Scope
 from cvxnn.functions import GroupNorm, Nuclear, Parts, Penalty
 from cvxnn.gates import Gates, SubNetworks
-from cvxnn.gates.base import Floats
-from cvxnn.gates.subnetworks import activations_of, along_paths, edges_of, unpacked
-from cvxnn.maps import Stacked
+from cvxnn.gates.subnetworks import (
+    activations_of,
+    along_paths,
+    edges_of,
+    first_inputs,
+    unpacked,
+)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -92,11 +94,11 @@ class DeepGatedNetwork:
         # the gates decide as in training: in float64, so that float32 data switch alike
         wide, fan_in = double(features), fan_of(self)
         inner, edges = unpacked(like(self.gates, wide), fan_in)
-        first = _by_path(wide, inner)
+        first = first_inputs(wide, inner)
         layers = [xp.astype(x >= 0, X.dtype) for x in activations_of(first, edges, fan_in)]
         passed = along_paths(edges_of(like(self.weights_hidden, X), fan_in))
         columns = like(self.weights_in, X) * passed[:, :, None]
-        return xp.sum(along_paths(layers) * _by_path(features, columns), axis=2)
+        return xp.sum(along_paths(layers) * first_inputs(features, columns), axis=2)
 
     def __call__(self, X: Array) -> Array:
         """Return the outputs, (n, d) to (n, c)."""
@@ -110,13 +112,6 @@ class DeepGatedNetwork:
     def parameters(self) -> dict[str, Array]:
         """Return every array by name."""
         return dict(vars(self))
-
-
-def _by_path(features: Array, columns: Array) -> Array:
-    """Return X c of every path, (n, d) and (m, paths, d) to (n, m, paths)."""
-    xp, (m, paths, width) = namespace(features), columns.shape
-    flat = xp.reshape(columns, (m * paths, width))
-    return xp.reshape(features @ flat.T, (features.shape[0], m, paths))
 
 
 @dataclass(frozen=True)
@@ -151,6 +146,9 @@ class DeepGatedReLU:
     steady = False
     axes = MappingProxyType({"gates": ("neurons", "paths", "reach"), **SHAPES})
 
+    lift = gated_lift
+    unlift = gated_blocks
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "fan_in", checked(self.fan_in))
         if self.decay not in ("path", "layers"):
@@ -173,10 +171,6 @@ class DeepGatedReLU:
         """Return the data, with a column of ones for the bias."""
         return with_bias(X, self.bias)
 
-    def lift(self, features: Array, gates: Gates, outputs: int) -> Stacked:
-        """Return the sum of D_ip X W_ip over blocks (paths d, c)."""
-        return Stacked(like(path_rows(gates.masks, to_numpy(features)), features), outputs)
-
     def constraint(self, features: Array, gates: Gates, outputs: int) -> None:
         """Return None: gated neurons need no cones."""
 
@@ -195,52 +189,14 @@ class DeepGatedReLU:
         self, gates: Gates, blocks: Array, intercept: Array, skip: Array, features: Array
     ) -> DeepGatedNetwork:
         """Return one sub-network per nonzero singular value of each block, or of each column."""
-        host, paths = to_numpy(blocks), counts(self.fan_in)[0]
-        p, size, outputs = host.shape
-        parts = paths if self.decay == "layers" else 1
-        left, values, right = np.linalg.svd(
-            host.reshape(p * parts, size // parts, outputs), full_matrices=False
-        )
-        part, rank = np.nonzero(values > 1e-12 * values.max(initial=0.0))
-        vectors = left[part, :, rank] * values[part, rank, None]
-        columns = np.zeros((len(part), paths, size // paths))
-        if parts == 1:
-            columns[:] = vectors.reshape(columns.shape)
-        else:
-            columns[np.arange(len(part)), part % paths] = vectors
-        found = shared(columns, self.fan_in, self.decay == "layers")
-        made = {
-            "weights_in": found.inner,
-            "weights_hidden": np.concatenate(found.edges, axis=1),
-            "weights_out": found.roots * right[part, rank],
-            "fan_in": np.array(self.fan_in),
-            "layered": np.array([self.decay == "layers"]),
-        }
+        block, made = gated_trees(self, to_numpy(blocks))
+        made |= {"fan_in": np.array(self.fan_in), "layered": np.array([self.decay == "layers"])}
         return DeepGatedNetwork(
-            gates=gates.generators[part // parts],
+            gates=gates.generators[block],
             **{name: like(array, blocks) for name, array in made.items()},
             intercept=intercept,
             skip=skip,
         )
-
-    def unlift(self, network: DeepGatedNetwork, gates: Gates, features: Array) -> Array:
-        """Return the blocks of products of weights summed at each sub-network of gates.
-
-        Raises ValueError for gates of the network that are not among `gates`.
-        """
-        columns = products(network)
-        flat = columns.reshape(len(columns), columns.shape[1] * columns.shape[2])
-        outer = to_numpy(network.weights_out)
-        blocks: Floats = np.zeros((len(gates), flat.shape[1], outer.shape[1]))
-        own = to_numpy(network.gates)
-        for j, (generator, column, a) in enumerate(zip(own, flat, outer, strict=True)):
-            equal = (gates.generators == generator).all(axis=(1, 2))
-            if not equal.any():
-                raise ValueError(
-                    f"the gate of neuron {j} is not among the {len(gates)} gates given"
-                )
-            blocks[int(equal.argmax())] += np.outer(column, a)
-        return like(blocks, features)
 
     def stated(self, network: DeepGatedNetwork, X: Array) -> DeepGatedNetwork:
         """Return the network: it holds no statistics."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any
 
@@ -160,9 +160,15 @@ def check_options(self: Any) -> None:
     """Raise ValueError for options out of range."""
     if self.pooling not in POOLINGS:
         raise ValueError(f"pooling is {self.pooling!r}; expected one of {', '.join(POOLINGS)}")
+    check_sizes(self)
+
+
+def check_sizes(self: Any) -> None:
+    """Raise ValueError for filters that find no room, and for unknown rules."""
     if self.rules not in KINDS:
         raise ValueError(f"rules is {self.rules!r}; expected one of {', '.join(KINDS)}")
-    for name in ("shape", "kernel", "stride", "padding", "dilation", "cells"):
+    names = {field.name for field in fields(self)}
+    for name in names & {"shape", "kernel", "stride", "padding", "dilation", "cells"}:
         given = getattr(self, name)
         if isinstance(given, Iterable):  # lists would not do as keys
             object.__setattr__(self, name, tuple(given))
@@ -194,10 +200,15 @@ def stacked_patches(self: Any, X: Array) -> Array:
 def options_of(network: ConvNetwork) -> dict[str, Any]:
     """Return the options that a network shows."""
     patches = network.patches
-    names = ("shape", "kernel", "stride", "padding", "dilation", "cells")
-    options = {name: getattr(patches, name) for name in names}
+    options = options_of_patches(patches) | {"cells": patches.cells}
     bias = network.weights_in.shape[1] > patches.width
     return options | {"pooling": network.pooling, "bias": bias}
+
+
+def options_of_patches(patches: Patches) -> dict[str, Any]:
+    """Return the sizes that say where filters stand."""
+    names = ("shape", "kernel", "stride", "padding", "dilation")
+    return {name: getattr(patches, name) for name in names}
 
 
 def network_of(self: Any, parameters: dict[str, Array]) -> ConvNetwork:

@@ -21,6 +21,9 @@ SHAPES = {
 """The axes of the networks of sub-networks."""
 
 
+_FREE = ("intercept", "skip")
+
+
 class Shared(NamedTuple):
     """Weights of sub-networks before their signs: those of the output are the roots."""
 
@@ -88,6 +91,30 @@ def shared(columns: Floats, fan_in: FanIn, by_layers: bool) -> Shared:
     return Shared(inner, edges, roots)
 
 
+def rank_one_parts(matrices: Floats) -> tuple[tuple[Any, ...], tuple[Floats, Floats, Floats]]:
+    """Return where C (p, c, h, K) have singular values, as (block, output, rank), and their parts.
+
+    Those are u (m, h), w (m, K) and the values (m,).
+    """
+    left, values, right = np.linalg.svd(matrices, full_matrices=False)
+    place = np.nonzero(values > 1e-12 * values.max(initial=0.0))
+    return place, (left.swapaxes(2, 3)[place], right[place], values[place])
+
+
+def one_filter(u: Floats, w: Floats, sizes: Floats) -> dict[str, Floats]:
+    """Return balanced weights of sub-networks size * u w' with one filter for all places.
+
+    `u` is (m, h), `w` is (m, K), not zero; the output weights are (m, 1), before their signs.
+    """
+    lengths_u, lengths_w = (np.linalg.norm(x, axis=1, keepdims=True) for x in (u, w))
+    roots = np.sqrt(sizes[:, None] * lengths_u * lengths_w)
+    return {
+        "weights_in": (u / lengths_u)[:, None, :],
+        "weights_hidden": w / lengths_w * roots,
+        "weights_out": roots,
+    }
+
+
 def sizes_of(flat: Floats, paths: int) -> Floats:
     """Return the norms (m, paths) of the columns of sub-networks, (m, paths d)."""
     return np.asarray(
@@ -151,12 +178,13 @@ def averaged(networks: Any) -> dict[str, Any]:
         for name, axes in first.parameters().items()
         if name not in ("fan_in", "layered", "intercept", "skip")
     }
-    return together | {
-        "fan_in": to_numpy(first.fan_in),
-        "layered": to_numpy(first.layered),
-        "intercept": mean_of([each.intercept for each in networks]),
-        "skip": mean_of([each.skip for each in networks]),
+    shapes = {
+        name: to_numpy(first.parameters()[name])
+        for name in ("fan_in", "layered")
+        if name in first.parameters()
     }
+    free = {name: mean_of([getattr(each, name) for each in networks]) for name in _FREE}
+    return together | shapes | free
 
 
 def counts(fan_in: FanIn) -> tuple[int, int, int]:

@@ -104,7 +104,7 @@ def measure(full: bool, seed: int) -> Detection:
         rows=tuple(each[0] for each in found),
         curves=tuple(curve(data.y_test, each) for each in scores),
         shown=found[best][0].name,
-        counts=tuple(int(np.sum(sort)) for sort in (hit & face, ~hit & face, hit & ~face)),
+        counts=(int(np.sum(hit & face)), int(np.sum(~hit & face)), int(np.sum(hit & ~face))),
         patches=np.stack(
             [
                 clearest(data.X_test, sort, sign * scores[best])

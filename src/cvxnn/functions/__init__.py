@@ -16,6 +16,7 @@ from cvxnn.functions.losses import (
     SquaredHinge,
 )
 from cvxnn.functions.mean import Mean, mean_loss
+from cvxnn.functions.outputs import Outputs
 from cvxnn.functions.parts import Parts
 from cvxnn.functions.penalties import (
     L1,
@@ -48,6 +49,7 @@ __all__ = [
     "Mean",
     "Nonnegative",
     "Nuclear",
+    "Outputs",
     "Parts",
     "Penalty",
     "Quantile",

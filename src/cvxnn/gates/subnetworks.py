@@ -9,7 +9,9 @@ import numpy as np
 
 from cvxnn.arrays import Array, namespace, to_numpy
 from cvxnn.gates.base import BLOCK_BYTES, Floats, Gates, Masks, distinct, host_features
-from cvxnn.gates.nested import nested_cells
+from cvxnn.gates.borders import ROUNDING
+from cvxnn.gates.filters import PatchGates
+from cvxnn.gates.nested import nested_cells, placed_cells
 
 FanIn = tuple[int, ...]
 """How many units of its own every unit of the second hidden layer sums, of the third, ..."""
@@ -66,16 +68,44 @@ def unpacked(generators: Floats, fan_in: FanIn) -> tuple[Floats, list[Floats]]:
     return generators[:, :, :width], edges
 
 
-def bits_of(features: Array, generators: Floats, fan_in: FanIn) -> list[Masks]:
-    """Return which units are open on features (n, d): one (n, p, units) for every layer."""
+def first_inputs(features: Array, inner: Array, views: int = 1) -> Array:
+    """Return x'u of every path, (n, m, paths), for weights (m, paths, d).
+
+    Features are (n, d), or (n * views, d) where every path sees a row of a sample of its own; one
+    weight vector of a sub-network, (m, 1, d), is then that of all its paths.
+    """
+    xp, (m, paths, d) = namespace(features), inner.shape
+    n = features.shape[0] // views
+    if views == 1 or paths == 1:
+        products = features @ xp.reshape(inner, (m * paths, d)).T
+        if views == 1:
+            return xp.reshape(products, (n, m, paths))
+        return xp.permute_dims(xp.reshape(products, (n, views, m)), (0, 2, 1))
+    rows = xp.permute_dims(xp.reshape(features, (n, views, d)), (1, 0, 2))
+    return xp.permute_dims(xp.matmul(rows, xp.permute_dims(inner, (1, 2, 0))), (1, 2, 0))
+
+
+def gate_inputs(features: Array, inner: Array, views: int = 1) -> Array:
+    """Return what `first_inputs` does, of patches with 0 for products within rounding.
+
+    Else patterns on constant patches would hang on the order of a sum.
+    """
+    first = first_inputs(features, inner, views)
+    if views == 1:
+        return first
+    largest = first_inputs(abs(features), abs(inner), views)
+    xp = namespace(first)
+    return xp.where(abs(first) > ROUNDING * largest, first, xp.zeros_like(first))
+
+
+def bits_of(features: Array, generators: Floats, fan_in: FanIn, views: int = 1) -> list[Masks]:
+    """Return which units are open on features, as `first_inputs`: (n, p, units) a layer."""
     inner, edges = unpacked(generators, fan_in)
-    p, paths, d = inner.shape
-    flat = np.ascontiguousarray(inner.reshape(p * paths, d))
-    rows = max(1, BLOCK_BYTES // (24 * max(1, p * paths)))
+    samples = max(1, BLOCK_BYTES // (24 * max(1, inner.shape[0] * inner.shape[1])))
     parts = []
-    for start in range(0, max(1, features.shape[0]), rows):
-        block = to_numpy(features[start : start + rows]).astype(np.float64, copy=False)
-        first = (block @ flat.T).reshape(len(block), p, paths)
+    for start in range(0, max(1, features.shape[0]), samples * views):
+        block = to_numpy(features[start : start + samples * views]).astype(np.float64, copy=False)
+        first = gate_inputs(block, inner, views)
         parts.append([each >= 0 for each in activations_of(first, edges, fan_in)])
     return [np.concatenate(layer) for layer in zip(*parts, strict=True)]
 
@@ -89,6 +119,9 @@ class SubNetworks:
     then 1 for every weight between hidden layers that is positive: they choose the cones of a
     ReLU network. Others (p, n, paths) are the products of the bits along every path.
 
+    With `patches` every path sees a patch of its own: features are (n paths, d), and first weights
+    are drawn as gates of filters are; `tied` draws one filter for all paths of a sub-network.
+
     >>> gates = SubNetworks((2,)).draw(np.eye(2), 5, np.random.default_rng(0))
     >>> gates.generators.shape[1:], gates.masks.shape[1:]
     ((2, 3), (2, 5))
@@ -96,8 +129,15 @@ class SubNetworks:
 
     fan_in: FanIn
     signed: bool = True
+    patches: PatchGates | None = None
+    tied: bool = False
 
     searches = False
+
+    @property
+    def views(self) -> int:
+        """How many rows of the features a sample has: one, or one for every path."""
+        return 1 if self.patches is None else units(self.fan_in)[0]
 
     def shape(self, width: int) -> tuple[int, ...]:
         """Return the shape of a generator for features of `width` columns."""
@@ -125,16 +165,27 @@ class SubNetworks:
         if count < 1:
             raise ValueError(f"n_gates is {count}; draw at least one gate")
         x, counts = host_features(features), units(self.fan_in)
-        inner = rng.standard_normal((count, counts[0], x.shape[1]))
-        edges = [rng.standard_normal((count, each)) for each in counts[:-1]]
+        inner = self._first_weights(x, count, rng)
+        edges = [rng.standard_normal((len(inner), each)) for each in counts[:-1]]
         gates = self._gates(x, packed(inner, edges))
         if self._open(gates).any():
             return self.useful(gates, x)
         # a first unit or its reverse is open, and what sums positive parts of it is open too
         first = inner[:1]
-        closed = ~(first[0] @ to_numpy(x).T >= 0).any(axis=1)
-        first = np.where(closed[None, :, None], -first, first)
+        open_ = (gate_inputs(to_numpy(x).astype(np.float64), first, self.views)[:, 0] >= 0).any(0)
+        first = np.where(open_.any() if self.tied else open_[None, :, None], first, -first)
         return self._gates(x, packed(first, [np.abs(each[:1]) for each in edges]))
+
+    def _first_weights(self, x: Floats, count: int, rng: np.random.Generator) -> Floats:
+        """Return first weights (count, paths, d), or fewer different ones of shared filters."""
+        paths, d = units(self.fan_in)[0], x.shape[1]
+        if self.patches is None:
+            return rng.standard_normal((count, paths, d))
+        if self.tied:
+            filters = self.patches.draw(x, count, rng).generators
+            return np.repeat(filters[:, None, :], paths, axis=1)
+        filters = self.patches.draw(x, count * paths, rng).generators
+        return filters[rng.integers(len(filters), size=(count, paths))]
 
     def every(self, features: Array) -> Gates:
         """Return a sub-network for every pattern of its units, for data of a few samples.
@@ -142,7 +193,10 @@ class SubNetworks:
         Raises ValueError where there are more than can be listed.
         """
         x = to_numpy(host_features(features)).astype(np.float64)
-        points, signs = nested_cells(x, self.fan_in)
+        if self.patches is None:
+            points, signs = nested_cells(x, self.fan_in)
+        else:
+            points, signs = placed_cells(x.reshape(-1, self.views, x.shape[1]), self.tied)
         edges = edges_of(signs, self.fan_in)
         inner = points.reshape(len(points), -1, x.shape[1]) * along_edges(edges)[:, :, None]
         return self.useful(self._gates(x, packed(inner, edges)), x)
@@ -158,7 +212,7 @@ class SubNetworks:
 
     def _sorted(self, mask: Masks) -> Masks:
         """Return one signed mask (n, units + edges) in that order."""
-        if not self.signed:
+        if not self.signed or self.patches is not None:  # patches have places, and an order
             return mask
         bits, signs = self.layers(mask[None])
         known = [(unit.tobytes(), [path]) for path, unit in enumerate(bits[0][0].T)]
@@ -193,7 +247,7 @@ class SubNetworks:
         return np.asarray(along_paths(self.layers(masks)[0]) if self.signed else masks)
 
     def _gates(self, features: Array, generators: Floats) -> Gates:
-        bits = bits_of(features, generators, self.fan_in)
+        bits = bits_of(features, generators, self.fan_in, self.views)
         if not self.signed:
             return Gates(generators, np.ascontiguousarray(along_paths(bits).transpose(1, 0, 2)))
         _, edges = unpacked(generators, self.fan_in)

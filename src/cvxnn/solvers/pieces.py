@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from cvxnn.functions import (
@@ -20,6 +21,7 @@ from cvxnn.functions import (
     Interpolation,
     Logistic,
     Nuclear,
+    Outputs,
     Parts,
     Quantile,
     Ridge,
@@ -30,6 +32,7 @@ from cvxnn.functions import (
 )
 from cvxnn.functions.cells import cells_as_columns
 from cvxnn.functions.fourier import coefficients, counts
+from cvxnn.functions.outputs import outputs_as_blocks
 from cvxnn.solvers.piece import Floats, Matrix, Piece
 from cvxnn.solvers.pieces_spectral import eigen_norm, sphere_moments
 
@@ -211,10 +214,22 @@ def nuclear(penalty: Nuclear, shape: tuple[int, ...]) -> Piece:
 
 def cells(penalty: Cells, shape: tuple[int, ...]) -> Piece:
     """Return the piece of the norm, on the entries where the cells are beside each other."""
-    order = np.arange(np.prod(shape)).reshape(shape)
-    turned = cells_as_columns(order, penalty.cells)
-    piece = PENALTIES[type(penalty.norm)](penalty.norm, turned.shape)
-    back = np.argsort(turned.ravel())
+    return _turned(penalty.norm, cells_as_columns(_order(shape), penalty.cells))
+
+
+def outputs(penalty: Outputs, shape: tuple[int, ...]) -> Piece:
+    """Return the piece of the norm, on the columns as blocks of their own."""
+    return _turned(penalty.norm, outputs_as_blocks(_order(shape)))
+
+
+def _order(shape: tuple[int, ...]) -> NDArray[np.int64]:
+    return np.arange(np.prod(shape)).reshape(shape)
+
+
+def _turned(norm: Any, order: NDArray[np.int64]) -> Piece:
+    """Return the piece of a norm whose entries stand in another order."""
+    piece = PENALTIES[type(norm)](norm, order.shape)
+    back = np.argsort(order.ravel())
     on = sparse.csc_array(piece.on)[:, back]
     return piece._replace(square=piece.square[back], on=on)
 
@@ -280,6 +295,7 @@ PENALTIES: dict[type, Callable[[Any, tuple[int, ...]], Piece]] = {
     Cells: cells,
     FourierNorm: fourier_norm,
     L1: absolute,
+    Outputs: outputs,
     Parts: parts,
     Ridge: ridge,
     Unpenalised: nothing,
