@@ -29,7 +29,7 @@ def opened(tokens: Array, rule: Array) -> Array:
 
 @dataclass(frozen=True)
 class Pairs:
-    """The gates of attention on sequences of `tokens` tokens [Sahiner2022], section 4.
+    """The gates of attention on sequences of `tokens` tokens [Sahiner2022].
 
     Features are the tokens (n s, d), generators are matrices H (p, d, d), and masks (p, n s, s)
     tell whether token t of a sequence sees token u. Random ones are Gaussian and orthogonal to the

@@ -132,7 +132,7 @@ class Factored:
 def _missing(program: Program, state: State) -> Array:
     """Return what the dual point lacks: t prox(A'v), with the t that lowers the objective most."""
     step = program.penalty.prox(program.lift.adjoint(state.dual), 1.0)
-    factors = factors_of(program, step, _WORTH)
+    factors = factors_of(program, step, _WORTH, new=True)
     cost = strength(program) * factors.cost * float((factors.vectors**2).sum())
     if cost == 0:
         return step

@@ -10,7 +10,7 @@ from cvxnn.arrays import Array
 from cvxnn.functions import Cells, EigenNorm, Nuclear, SphereMoments
 from cvxnn.maps import Heads, QuadraticForms
 from cvxnn.program import Program
-from cvxnn.solvers.factors_heads import heads_of
+from cvxnn.solvers.factors_heads import AT_ONCE, heads_of
 from cvxnn.solvers.factors_symmetric import matrices_of
 
 Floats = NDArray[np.float64]
@@ -47,11 +47,14 @@ def why_no_factors(program: Program) -> str | None:
     )
 
 
-def factors_of(program: Program, blocks: Array, share: float) -> Factors:
-    """Return factors of blocks, of at least a share of their block's largest weight."""
-    make: Any = heads_of if isinstance(program.lift, Heads) else matrices_of
-    found: Factors = make(program, blocks, share)
-    return found
+def factors_of(program: Program, blocks: Array, share: float, *, new: bool = False) -> Factors:
+    """Return factors of blocks, of at least a share of their block's largest weight.
+
+    `new`: they are to be added to others, so that not all heads of a full rank need come at once.
+    """
+    if isinstance(program.lift, Heads):
+        return heads_of(program, blocks, share, AT_ONCE if new else None)
+    return matrices_of(program, blocks, share)
 
 
 def strength(program: Program) -> float:

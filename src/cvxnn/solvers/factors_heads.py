@@ -15,14 +15,22 @@ from cvxnn.program import Program
 
 Floats = NDArray[np.float64]
 
+AT_ONCE = 48
+"""Heads of a gate that are added in a round: what they pool takes n d numbers each."""
 
-def heads_of(program: Program, blocks: Array, share: float) -> "HeadFactors":
-    """Return balanced heads of blocks, of at least a share of their block's largest one."""
+
+def heads_of(
+    program: Program, blocks: Array, share: float, most: int | None = None
+) -> "HeadFactors":
+    """Return balanced heads of blocks, of at least a share of their block's largest one.
+
+    Of every block the largest, at most as many as `most`.
+    """
     lift = cast(Heads, program.lift)
     vectors, owners = [np.zeros((0, sum(_sizes(lift))))], [np.zeros(0, dtype=np.int64)]
     host = to_numpy(cells_as_columns(blocks, lift.side))
     for block in np.flatnonzero(host.any(axis=(1, 2))):
-        left, sizes, right = singular(host[block], share)
+        left, sizes, right = (each[:most] for each in singular(host[block], share))
         roots = np.sqrt(sizes)[:, None]
         vectors.append(np.concatenate([roots * left, roots * right], axis=1))
         owners.append(np.full(len(sizes), block))
