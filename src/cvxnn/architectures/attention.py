@@ -25,6 +25,8 @@ from cvxnn.tokens import (
     counted,
 )
 
+_HEADS, _PAIRS = 50, 60
+"""Heads of a gate, and steps and slopes of them, that memory is counted for."""
 _FLOOR = 1e-12
 """Singular values below this share of the largest are zero."""
 
@@ -294,9 +296,13 @@ class Attention:
         return AttentionNetwork(**parameters, tokens=self.tokens, readout=self.readout)
 
     def sizes(self, n: int, d: int, p: int, outputs: int) -> Sizes:
-        """Return the numbers held for n tokens: keys, queries, masks, and the blocks."""
-        masks = n * self.tokens.count * p // 2 if self.gated else 0
-        return Sizes(lift=2 * n * d + masks, blocks=p * d**3 * outputs, rows=0)
+        """Return the numbers held for n tokens: keys, queries, masks, blocks, and some heads."""
+        s = self.tokens.count
+        masks = n * s * p // 2 if self.gated else 0
+        pooled, steps = n // s * d, _PAIRS * (d * d + d * outputs)
+        queries = n * d if self.gated else n // s * d
+        wide = queries + _HEADS * p * (pooled + steps)
+        return Sizes(lift=n * d + masks, blocks=p * d**3 * outputs, rows=0, wide=wide)
 
 
 def _heads(
