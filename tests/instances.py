@@ -8,6 +8,7 @@ import numpy as np
 
 from cvxnn.architectures import (
     Architecture,
+    Attention,
     BatchNorm,
     BatchNormAfter,
     Circular,
@@ -94,6 +95,9 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     DeepConvGated(shape=(1, 3), kernel=2, tied=False),
     Circular(),
     Circular(gated=True),
+    Attention((3, 1)),
+    Attention((1, 3), readout="first"),
+    Attention((3, 1), gated=True),
 )
 WITH_GATES = tuple(one for one in ARCHITECTURES if not isinstance(one.source, NoGates))
 

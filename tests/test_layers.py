@@ -15,7 +15,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 # Left to right; a unit is a file or a folder of the package, and "cvxnn" is its __init__.
 LAYERS = (
     "arrays errors streamed",
-    "functions maps gates linalg patches symmetric whitening",
+    "functions maps gates linalg patches symmetric tokens whitening",
     "program projection shortest certificate",
     "solve solvers architectures",
     "assess everywhere flow isometry landscape margin optima path memory quantised samples "

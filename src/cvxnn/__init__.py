@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cvxnn.alternation import Alternation, alternate
     from cvxnn.architectures import (
+        Attention,
+        AttentionNetwork,
         BatchNorm,
         BatchNormAfter,
         BatchNormAfterNetwork,
@@ -73,6 +75,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Alternation",
+    "Attention",
+    "AttentionNetwork",
     "BatchNorm",
     "BatchNormAfter",
     "BatchNormAfterNetwork",
@@ -160,6 +164,8 @@ __all__ = [
 
 _NAMES = {
     "architectures": (
+        "Attention",
+        "AttentionNetwork",
         "BatchNorm",
         "BatchNormAfter",
         "BatchNormAfterNetwork",

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from cvxnn.architectures import BY_NAME, Architecture, Network, evaluate, growing, images_of
+from cvxnn.architectures import BY_NAME, Architecture, Network, as_rows, evaluate, growing
 from cvxnn.arrays import Array, is_sparse
 from cvxnn.certificate import Certificate, Scope
 from cvxnn.errors import UnsupportedError
@@ -14,7 +14,6 @@ from cvxnn.everywhere.open import OpenProblem
 from cvxnn.functions import SampleLoss
 from cvxnn.gates import Gates
 from cvxnn.linalg import threads
-from cvxnn.patches import as_table
 from cvxnn.samples import positive_weights
 from cvxnn.solve import solve_part
 from cvxnn.solver_choice import named
@@ -72,7 +71,7 @@ def certify_network(
     target = np.asarray(y, dtype=np.float64)
     target = target[:, None] if target.ndim == 1 else target
     weights, keep = positive_weights(sample_weight, len(target))
-    given: Any = X.tocsr() if is_sparse(X) else as_table(np.asarray(X), images_of(architecture))
+    given: Any = X.tocsr() if is_sparse(X) else as_rows(architecture, np.asarray(X))
     rows = held(given, architecture.streams and not skip)[keep]
     sample_loss: SampleLoss = named("loss", loss, LOSSES, LOSSES)
     data = (rows, target[keep], weights[keep], sample_loss)

@@ -16,14 +16,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, check_X_y, validate_data
 
 from cvxnn import solver_choice, training
-from cvxnn.architectures import Architecture, by_rows, images_of
+from cvxnn.architectures import Architecture, as_rows, by_rows, shaped
 from cvxnn.arrays import Array, like, to_numpy
 from cvxnn.certificate import Scope
 from cvxnn.encoding import ColumnEncoder, holds_text
 from cvxnn.errors import CertificateWarning
 from cvxnn.functions import SampleLoss
 from cvxnn.linalg import threads
-from cvxnn.patches import as_table
 from cvxnn.path import alpha_max, is_separated, null_start
 from cvxnn.reading import (
     by_blocks,
@@ -102,8 +101,9 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         """Return the samples as numbers, and the targets beside them if there are any."""
         if not reset:
             check_is_fitted(self)
-        kind = training.architecture_of(self.architecture) if reset else self.architecture_
-        X = as_table(X, images_of(kind))
+        if reset:
+            self.architecture_ = shaped(training.architecture_of(self.architecture), X)
+        X = as_rows(self.architecture_, X)
         if reset:
             self.encoder_ = ColumnEncoder().fit(X) if holds_text(X) else None
         if self.encoder_ is None:
@@ -115,7 +115,7 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         return check_X_y(numbers, y, dtype=_FLOATS, estimator=self, **words)
 
     def _fit(self, X: Any, target: Floats, weights: Any, labels: Any) -> None:
-        architecture = training.architecture_of(self.architecture)
+        architecture = self.architecture_
         grown = training.grows(architecture, self._choice(architecture, target.shape[1]))
         with threads(None if grown else X.size):
             self._train(X, target, weights, labels)
@@ -124,7 +124,7 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         begin = time.perf_counter()
         self._check_limits()
         weights, _ = positive_weights(weights, X.shape[0])
-        architecture = self.architecture_ = training.architecture_of(self.architecture)
+        architecture = self.architecture_
         self._require_memory(architecture, X, target.shape[1])
         X = held(X, by_blocks(self, architecture))
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
@@ -163,7 +163,7 @@ class ConvexNetworkBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         """Return the leading directions (d, rank) of the samples, None where all are seen."""
         if self.rank is None:
             return None
-        require_directions(training.architecture_of(self.architecture))
+        require_directions(self.architecture_)
         return leading_directions(X[samples.index], samples.weights, self.rank)
 
     def _trained(self, problem: Any, choice: "Choice", begin: float) -> training.Trained:

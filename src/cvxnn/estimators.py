@@ -39,7 +39,8 @@ class ConvexRegressor(RegressorMixin, ConvexNetworkBase):
         "quadratic", "deep", "deep_gated", "deep_linear", "deep_threshold", "deep_sign", "circular",
         "circular_gated", or an object such as `ReLU(bias=False)`; for images `ConvReLU(shape=...)`
         and `ConvGated(shape=...)`, which "conv" and "conv_gated" are for those of 28 x 28 pixels,
-        and with three layers `DeepConvReLU` and `DeepConvGated`, "deep_conv" and "deep_conv_gated".
+        and with three layers `DeepConvReLU` and `DeepConvGated`, "deep_conv" and "deep_conv_gated";
+        for sequences "linear_attention", "gated_attention" or `Attention(...)`.
     alpha : float or "auto", default="auto"
         Strength of weight decay, > 0. "auto" takes the best of a warm-started geometric path below
         `alpha_max_` by five-fold validation of the loss; `ConvexRegressorCV` has more to say.
@@ -183,7 +184,8 @@ class ConvexRegressor(RegressorMixin, ConvexNetworkBase):
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "ConvexRegressor":
         """Train on samples `X` (n, d) and targets `y` (n,) or (n, c); return self.
 
-        For convolutional architectures `X` may be images (n, C, H, W) or signals (n, C, L) too.
+        For convolutional architectures `X` may be images (n, C, H, W) or signals (n, C, L) too, for
+        attention it is sequences (n, tokens, width).
         Columns of a frame that hold text or categories become one column a category.
 
         `X` is an array, a memory map or a sparse matrix. With architecture "gated" large data are

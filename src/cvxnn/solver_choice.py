@@ -56,12 +56,12 @@ def solver_for(program: Program, choice: str | Solver) -> tuple[Solver, str]:
     """Return the solver that a user asked for and why it is this; "auto" goes by the program.
 
     The linear system of the squared loss with a ridge penalty, where it is not too large; descent
-    on factors where blocks are symmetric matrices and the loss is smooth. Newton's method, on a
-    working set of gates unless the penalty is smooth, where the loss is smooth and there are no
-    cones. Else the interior point reference while the program is tiny; beyond, column generation
-    over the gates with cones, alternating directions without. Where a single product takes
-    seconds, a Newton step of hundreds would hide the run for minutes: there accelerated gradients
-    go on, and where there are no more than two blocks to choose from.
+    on factors where blocks are symmetric matrices or sums of heads and the loss is smooth.
+    Newton's method, on a working set of gates unless the penalty is smooth, where the loss is
+    smooth and there are no cones. Else the interior point reference while the program is tiny;
+    beyond, column generation over the gates with cones, alternating directions without. Where a
+    single product takes seconds, a Newton step of hundreds would hide the run for minutes: there
+    accelerated gradients go on, and where there are no more than two blocks to choose from.
     """
     if choice != "auto":
         solver: Solver = named("solver", choice, SOLVERS, ["auto", *SOLVERS])
@@ -70,7 +70,7 @@ def solver_for(program: Program, choice: str | Solver) -> tuple[Solver, str]:
     if side(n, d, p) <= MOST and Direct().why_not(program) is None:
         return Direct(), "the squared loss with a ridge penalty: one linear system"
     if Factored().why_not(program) is None:
-        return Factored(), "a smooth loss on symmetric matrices: descent on few factors"
+        return Factored(), "a smooth loss on matrices of low rank: descent on few factors"
     size = n * math.prod(program.lift.in_shape)
     few = program.lift.in_shape[0] <= _FEW
     if program.constraint is None and math.isfinite(program.loss.smoothness) and not few:
@@ -103,13 +103,18 @@ def posed(problem: Problem, solver: Solver, reason: str) -> tuple[Any, Solver, s
     return problem, solver, reason
 
 
-def likely(loss: SampleLoss, penalty: Penalty, *, n: int, d: int, p: int, outputs: int) -> Solver:
-    """Return what "auto" takes for a program without cones, before there is one."""
+def likely(
+    loss: SampleLoss, penalty: Penalty, *, n: int, d: int, p: int, outputs: int, heads: bool = False
+) -> Solver:
+    """Return what "auto" takes for a program without cones, before there is one.
+
+    `heads`: its blocks are sums of attention heads.
+    """
     if not math.isfinite(loss.smoothness):
         return ADMM()
     if isinstance(loss, Squared) and isinstance(penalty, Ridge) and side(n, d, p) <= MOST:
         return Direct()
-    if isinstance(penalty, EigenNorm | SphereMoments):
+    if heads or isinstance(penalty, EigenNorm | SphereMoments):
         return Factored()
     return FISTA() if p <= _FEW else _for_smooth(n * d * p * outputs, penalty)[0]
 

@@ -13,6 +13,7 @@ from cvxnn import memory
 from cvxnn.architectures import (
     BY_NAME,
     Architecture,
+    Attention,
     Network,
     Problem,
     assemble,
@@ -293,7 +294,8 @@ def require_memory(
     p = 1 if none else p
     sizes = architecture.sizes(n, d, p, outputs)
     penalty = architecture.penalty(1.0, outputs)
-    free = likely(loss, penalty, n=n, d=d, p=p, outputs=outputs)
+    heads = isinstance(architecture, Attention)
+    free = likely(loss, penalty, n=n, d=d, p=p, outputs=outputs, heads=heads)
     auto = WorkingSet() if sizes.rows else free
     chosen = auto if solver == "auto" else named("solver", solver, SOLVERS, ["auto", *SOLVERS])
     words = {"n": n, "d": d, "p": p, "itemsize": X.dtype.itemsize}

@@ -23,13 +23,14 @@ from cvxnn.architectures import (
     assemble,
     evaluate,
     free_columns,
-    images_of,
+    shape_of,
 )
 from cvxnn.certificate import Scope
 from cvxnn.functions import Logistic, SampleLoss, Squared, mean_loss
 from cvxnn.gates import (
     Faces,
     HalfSpaces,
+    Pairs,
     PatchGates,
     SubNetworks,
     Winners,
@@ -93,6 +94,10 @@ def test_masks_match_generators(architecture: Architecture, seed: int) -> None:
         known = [bits_by_hand(one, features, source) for one in problem.gates.generators]
         np.testing.assert_array_equal(problem.gates.masks, known)
         return  # all of them are too many
+    if isinstance(source, Pairs):
+        known = [scores_by_hand(one, features, source) for one in problem.gates.generators]
+        np.testing.assert_array_equal(problem.gates.masks, known)
+        return  # all of them are too many
     if isinstance(source, Winners):
         expected = source.given(features, problem.gates.generators).masks
         each = problem.gates.generators @ features.T >= 0
@@ -141,10 +146,18 @@ def near_zero(x: np.ndarray, u: np.ndarray, views: int) -> np.ndarray:
     return np.where((views > 1) & (abs(values) < 1e-12 * (abs(x) @ abs(u))), 0.0, values)
 
 
+def scores_by_hand(rule: np.ndarray, features: np.ndarray, source: Pairs) -> np.ndarray:
+    """Whether token t of a sequence sees token u, pair by pair; sums of few terms, so no ties."""
+    groups = features.reshape(-1, source.tokens, features.shape[1])
+    return np.array(
+        [[[t @ rule @ u >= 0 for u in group] for t in group] for group in groups]
+    ).reshape(len(features), source.tokens)
+
+
 @every
 def test_the_bias_is_a_last_column_of_ones(architecture: Any) -> None:
-    if images_of(architecture) is not None:
-        X = np.arange(6.0).reshape(2, 3)
+    if shape_of(architecture) is not None:
+        X = np.arange(1.0, 7.0).reshape(2, 3)
         features, plain = (with_bias(architecture, bias).features(X) for bias in (True, False))
         np.testing.assert_array_equal(features[:, :-1], plain)
         np.testing.assert_array_equal(features[:, -1], 1.0)

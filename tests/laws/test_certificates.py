@@ -18,6 +18,7 @@ from tests.solvers.problems import LOSSES, Drawn, Sizes, draw
 from cvxnn import Certificate, ConvexRegressor, Exactness, Scope
 from cvxnn.architectures import (
     Architecture,
+    Attention,
     BatchNorm,
     BatchNormAfter,
     Circular,
@@ -178,6 +179,11 @@ def test_the_dual_point_is_feasible(
             reached = sub_network_reach(problem, problem.gates.take([gate]), v, X, rng)
             assert reached <= alpha + slack
         return
+    if isinstance(architecture, Attention):
+        masks = problem.gates.masks if architecture.gated else [None]
+        for mask in masks:
+            assert head_reach(problem.architecture, mask, X, v) <= alpha + slack
+        return
     if own:
         reach = circular_reach if isinstance(architecture, Circular) else filter_reach
         for mask in problem.gates.masks:
@@ -195,6 +201,20 @@ def test_the_dual_point_is_feasible(
             if isinstance(architecture, BatchNormAfter):
                 reach = normalised_reach(np.maximum(X @ u, 0), v, shares_of(problem))
             assert np.abs(reach).max() <= alpha + slack
+
+
+def head_reach(kind: Any, mask: np.ndarray | None, X: np.ndarray, v: np.ndarray) -> float:
+    """What a head with weights of unit length gains at most: a spectral norm, token by token."""
+    tokens = X.reshape(len(v), kind.tokens.count, -1)
+    there = tokens.any(axis=2)
+    shares = there / np.maximum(there.sum(axis=1, keepdims=True), 1)
+    if kind.readout == "first":
+        shares = there * (np.arange(kind.tokens.count) == 0)
+    seen = np.ones((len(v), *2 * [kind.tokens.count])) if mask is None else mask
+    seen = seen.reshape(len(v), *2 * [kind.tokens.count])
+    words = "nt,ntu,ntl,nuk,num,nc->lkmc", shares, seen, tokens, tokens, tokens, v
+    d = tokens.shape[2]
+    return float(np.linalg.norm(np.einsum(*words, optimize=True).reshape(d * d, -1), 2))
 
 
 def sub_network_reach(

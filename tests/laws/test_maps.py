@@ -14,6 +14,7 @@ from cvxnn.arrays import Array, to_numpy
 from cvxnn.maps import (
     ConeRows,
     Gated,
+    Heads,
     LinearMap,
     Pooled,
     QuadraticForms,
@@ -96,6 +97,23 @@ def pooled(data: Data, cast: Cast, outputs: int) -> Pooled:
     return Pooled(cast(patches), cast(np.tile(data.masks, (3, 1))), cast(pool), outputs)
 
 
+def heads(data: Data, cast: Cast, outputs: int) -> Heads:
+    """Two tokens a sequence, and one query."""
+    keys = np.stack([data.features, np.roll(data.features, 1, axis=1)], axis=1)
+    query = data.features[:, None, :] / 2
+    return Heads(cast(keys), cast(query), outputs, count=data.masks.shape[1])
+
+
+def masked_heads(data: Data, cast: Cast, outputs: int) -> Heads:
+    """Two tokens a sequence, that see each other or not."""
+    keys = np.stack([data.features, np.roll(data.features, 1, axis=1)], axis=1)
+    seen = np.round(data.masks.T)[:, :, None, None]
+    masks = np.concatenate(
+        [np.concatenate([seen, 1 - seen], axis=2), np.ones((*seen.shape[:2], 2, 1))], axis=3
+    )
+    return Heads(cast(keys), cast(keys / 2), outputs, cast(masks))
+
+
 MAKERS = {
     "gated": plain,
     "signed": signed,
@@ -105,8 +123,19 @@ MAKERS = {
     "stacked": stacked,
     "pooled": pooled,
     "stacked_rows": stacked_rows,
+    "heads": heads,
+    "masked_heads": masked_heads,
 }
-LIFTS = ("gated", "signed", "signed_restricted", "quadratic_forms", "stacked", "pooled")
+LIFTS = (
+    "gated",
+    "signed",
+    "signed_restricted",
+    "quadratic_forms",
+    "stacked",
+    "pooled",
+    "heads",
+    "masked_heads",
+)
 
 every = pytest.mark.parametrize("name", MAKERS)
 lifts = pytest.mark.parametrize("name", LIFTS)

@@ -7,7 +7,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxnn.architectures import Architecture, Problem, images_of
+from cvxnn.architectures import Architecture, Problem, shape_of
 from cvxnn.certificate import Scope
 from cvxnn.functions import (
     CrossEntropy,
@@ -55,7 +55,7 @@ def draw(seed: Sequence[int], architecture: Architecture, loss: SampleLoss, size
     """
     rng = np.random.default_rng(seed)
     n, d = int(rng.integers(4, sizes.n + 1)), int(rng.integers(1, sizes.d + 1))
-    d = prod(images_of(architecture) or (d,))
+    d = prod(shape_of(architecture) or (d,))
     intercept, skip = bool(rng.integers(2)), bool(rng.integers(3) == 0)
     X = _features(rng, n, d)
     y = _target(rng, loss, n, int(rng.integers(1, sizes.outputs + 1)))

@@ -1,5 +1,6 @@
 """Architectures: each one file, its network included."""
 
+from cvxnn.architectures.attention import Attention, AttentionNetwork, shaped
 from cvxnn.architectures.base import (
     Architecture,
     Growing,
@@ -14,7 +15,7 @@ from cvxnn.architectures.base import (
 from cvxnn.architectures.batchnorm import BatchNorm, BatchNormNetwork
 from cvxnn.architectures.batchnorm_after import BatchNormAfter, BatchNormAfterNetwork
 from cvxnn.architectures.circular import Circular, CircularNetwork
-from cvxnn.architectures.conv import ConvGated, ConvReLU, images_of, in_places
+from cvxnn.architectures.conv import ConvGated, ConvReLU
 from cvxnn.architectures.deep import DeepNetwork, DeepReLU
 from cvxnn.architectures.deep_conv import DeepConvGated, DeepConvReLU
 from cvxnn.architectures.deep_filters import DeepConvNetwork
@@ -25,6 +26,7 @@ from cvxnn.architectures.filters import ConvNetwork
 from cvxnn.architectures.free import Free, free_columns
 from cvxnn.architectures.gated import GatedNetwork, GatedReLU
 from cvxnn.architectures.gated_ridge import ExpertNetwork, GatedRidge
+from cvxnn.architectures.places import as_rows, images_of, in_places, shape_of
 from cvxnn.architectures.polynomial import Polynomial, PolynomialNetwork
 from cvxnn.architectures.relu import ReLU, ReLUNetwork
 from cvxnn.architectures.represented import Represented, represented
@@ -53,6 +55,8 @@ BY_NAME: dict[str, Architecture] = {
         DeepConvGated(kernel=7, stride=7),
         Circular(),
         Circular(gated=True),
+        Attention(),
+        Attention(gated=True),
     )
 }
 """The architectures that users may call by name, with default options."""
@@ -60,6 +64,8 @@ BY_NAME: dict[str, Architecture] = {
 __all__ = [
     "BY_NAME",
     "Architecture",
+    "Attention",
+    "AttentionNetwork",
     "BatchNorm",
     "BatchNormAfter",
     "BatchNormAfterNetwork",
@@ -95,6 +101,7 @@ __all__ = [
     "Represented",
     "Threshold",
     "ThresholdNetwork",
+    "as_rows",
     "assemble",
     "by_rows",
     "evaluate",
@@ -104,4 +111,6 @@ __all__ = [
     "in_places",
     "objective",
     "represented",
+    "shape_of",
+    "shaped",
 ]

@@ -10,17 +10,13 @@ import numpy as np
 from scipy import sparse
 
 from cvxnn.architectures.base import Sizes
-from cvxnn.architectures.circular import Circular
-from cvxnn.architectures.deep_conv import DeepConvGated, DeepConvReLU
 from cvxnn.architectures.filters import (
     CONV_AXES,
     ConvNetwork,
-    as_it_is,
     by_cells,
     check_options,
     distinct_rows,
     lift_numbers,
-    mean_network,
     network_of,
     options_of,
     pairs_of,
@@ -28,10 +24,10 @@ from cvxnn.architectures.filters import (
     pooled_map,
     source_of,
     stacked_patches,
-    unweighted,
 )
 from cvxnn.architectures.gated import GatedNetwork, GatedReLU
 from cvxnn.architectures.relu import ReLU, ReLUNetwork
+from cvxnn.architectures.shared import as_it_is, mean_network, unweighted
 from cvxnn.arrays import Array, like, namespace, to_numpy
 from cvxnn.certificate import Exactness, Scope
 from cvxnn.functions import Cells, GroupNorm, Nonnegative, Nuclear, Penalty
@@ -294,15 +290,3 @@ class ConvGated:
         pool = self.patches.pool(self.pooling)
         blocks = p * d * outputs * self.patches.n_cells
         return Sizes(lift=lift_numbers(n, d, p, pool), blocks=blocks, rows=0)
-
-
-def in_places(architecture: Any) -> bool:
-    """Tell whether columns have places beside each other, so that directions of X will not do."""
-    return isinstance(architecture, Circular) or images_of(architecture) is not None
-
-
-def images_of(architecture: Any) -> tuple[int, ...] | None:
-    """Return the shape of the images that an architecture takes, None for tables."""
-    if isinstance(architecture, ConvReLU | ConvGated | DeepConvReLU | DeepConvGated):
-        return tuple(architecture.shape)
-    return None

@@ -20,8 +20,9 @@ from cvxnn.architectures.deep_filters import (
     options_of,
     source_of,
 )
-from cvxnn.architectures.filters import as_it_is, patches_seen, stacked_patches, unweighted
+from cvxnn.architectures.filters import patches_seen, stacked_patches
 from cvxnn.architectures.paths import one_filter, rank_one_parts
+from cvxnn.architectures.shared import as_it_is, unweighted
 from cvxnn.architectures.trees import (
     cone_rows,
     gated_blocks,

@@ -1,7 +1,7 @@
 """Convolutional networks, and what their architectures with and without gates share."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any
@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxnn.architectures.base import AXES
-from cvxnn.architectures.shared import mean_of
 from cvxnn.arrays import Array, double, like, namespace, to_numpy
 from cvxnn.gates import PatchGates, Source, Winners, reached
 from cvxnn.gates.base import Floats, Masks
@@ -182,11 +181,6 @@ def source_of(self: Any) -> Source:
     return PatchGates(self.patches.width, self.rules)
 
 
-def unweighted(self: Any, weights: Array) -> Any:
-    """Return the architecture itself."""
-    return self
-
-
 def stacked_patches(self: Any, X: Array) -> Array:
     """Return the patches (n * K, h), sample by sample, with a column of ones for the bias.
 
@@ -214,26 +208,6 @@ def options_of_patches(patches: Patches) -> dict[str, Any]:
 def network_of(self: Any, parameters: dict[str, Array]) -> ConvNetwork:
     """Return the network with these arrays."""
     return ConvNetwork(**parameters, patches=self.patches, pooling=self.pooling)
-
-
-def as_it_is(self: Any, network: ConvNetwork, X: Array) -> ConvNetwork:
-    """Return the network: it holds no statistics."""
-    return network
-
-
-def mean_network(self: Any, networks: Sequence[ConvNetwork]) -> ConvNetwork:
-    """Return the network of all their filters, each with its share."""
-    root = len(networks) ** -0.5
-    names = [name for name, axes in self.axes.items() if axes[0] == "neurons"]
-    joined = {
-        name: np.concatenate([to_numpy(getattr(each, name)) for each in networks])
-        * (1.0 if name == "gates" else root)
-        for name in names
-    }
-    intercept = mean_of([each.intercept for each in networks])
-    skip = mean_of([each.skip for each in networks])
-    found: ConvNetwork = self.network(joined | {"intercept": intercept, "skip": skip})
-    return found
 
 
 def pooled_map(features: Array, masks: Masks, pool: Floats, signs: int, outputs: int) -> Lift:

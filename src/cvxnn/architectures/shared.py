@@ -1,6 +1,7 @@
 """Small steps that several architectures share, on the way to their maps and networks."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -48,3 +49,30 @@ def mask_columns(gates: Gates, features: Array) -> Array:
     """Return the masks as (n, p) numbers beside the features."""
     kind = np.float32 if features.dtype == namespace(features).float32 else np.float64
     return like(gates.masks.T.astype(kind, order="C"), features)
+
+
+# methods of architectures without statistics, whose neurons can be put side by side
+
+
+def unweighted(self: Any, weights: Array) -> Any:
+    """Return the architecture itself."""
+    return self
+
+
+def as_it_is(self: Any, network: Any, X: Array) -> Any:
+    """Return the network: it holds no statistics."""
+    return network
+
+
+def mean_network(self: Any, networks: Sequence[Any]) -> Any:
+    """Return the network of all their neurons, each with its share."""
+    root = len(networks) ** -0.5
+    names = [name for name, axes in self.axes.items() if axes[0] == "neurons"]
+    joined = {
+        name: np.concatenate([to_numpy(getattr(each, name)) for each in networks])
+        * (1.0 if name == "gates" else root)
+        for name in names
+    }
+    intercept = mean_of([each.intercept for each in networks])
+    skip = mean_of([each.skip for each in networks])
+    return self.network(joined | {"intercept": intercept, "skip": skip})

@@ -6,6 +6,7 @@ from cvxnn.gates.enumerate import cover_count, enumerate_patterns
 from cvxnn.gates.faces import Faces
 from cvxnn.gates.filters import PatchGates, Winners
 from cvxnn.gates.margin import widest
+from cvxnn.gates.pairs import Pairs, opened
 from cvxnn.gates.sample import gaussian
 from cvxnn.gates.search import Search
 from cvxnn.gates.source import HalfSpaces, NoGates, Searching, Source, searching
@@ -17,6 +18,7 @@ __all__ = [
     "Gates",
     "HalfSpaces",
     "NoGates",
+    "Pairs",
     "PatchGates",
     "Search",
     "Searching",
@@ -30,6 +32,7 @@ __all__ = [
     "from_weights",
     "gaussian",
     "masks_of",
+    "opened",
     "reached",
     "reached_masks",
     "searching",

@@ -5,6 +5,7 @@ from cvxnn.maps.dense import Dense
 from cvxnn.maps.gated import ConeRows, Gated, Signed, row_blocks
 from cvxnn.maps.gated_stream import GatedStream
 from cvxnn.maps.gram import Coefficients, Explicit, Gram, Kept, gram
+from cvxnn.maps.heads import Heads
 from cvxnn.maps.pooled import Pooled, pooled_factors
 from cvxnn.maps.quadratic import QuadraticForms
 from cvxnn.maps.stacked import Stacked, StackedRows
@@ -17,6 +18,7 @@ __all__ = [
     "Gated",
     "GatedStream",
     "Gram",
+    "Heads",
     "Kept",
     "Lift",
     "LinearMap",
