@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,11 +19,13 @@ from cvxnn.memory import available, require
 from cvxnn.program import Iterate, Program
 from cvxnn.solve import solve
 from cvxnn.solvers import Direct
-from cvxnn.stages import SAMPLE, Columns, Stage, columns_of
+from cvxnn.stages import ENTRIES, PATCHES, SAMPLE, Columns, Stage, columns_of
 from cvxnn.whitening import Singles
 
 STRENGTHS = 10.0 ** np.arange(1.0, -6.5, -0.5)
 """Candidates of alpha: columns have unit variance, so that 1 is about as strong as the data."""
+BASE = 64 * 2**20
+"""Bytes of temporaries that do not grow with the images."""
 ROWS = 250
 """Images that go through the stages at a time."""
 CONTRAST = 10 / 255**2
@@ -123,9 +126,8 @@ class Run:
         n, count = len(codes), int(codes.max()) + 1
         self.target = np.full((n, count), -1.0)
         self.target[np.arange(n), codes] = 1.0
-        widths = np.cumsum(_widths(stages, settings.shape))
         self.cuts, self.loss = [0], np.inf
-        self.phi = _storage(n, int(widths[-1]), folder)
+        self.phi = _storage(n, *_sizes(stages, settings.shape), folder)
 
     def train(self, stage: Stage, before: list[Trained]) -> Trained:
         """Return the next stage, trained beside all columns of those before it."""
@@ -213,15 +215,12 @@ class Run:
         moments = without(sums.matrix / np.float32(n), narrow)
         best, falls = (float(STRENGTHS[0]), -1.0), 0
         for alpha in STRENGTHS:
-            matrix = moments.copy(order="F")
-            matrix[np.diag_indices(len(matrix))] += np.float32(alpha)
             try:
-                factor = cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
+                weights = _ridge(moments, right, alpha)
             except LinAlgError:
                 if best[1] < 0:
                     raise
                 break
-            weights = cho_solve(factor, right, check_finite=False)
             scores = phi[n:] @ weights + (level - middle.T @ weights)
             share = float((scores.argmax(axis=1) == self.codes[n:]).mean())
             falls = falls + 1 if share < best[1] else 0
@@ -245,24 +244,45 @@ class Run:
         return _Optimum(blocks[0], intercept[0], scores, loss.value(scores), solution.certificate)
 
 
+def _ridge(moments: Singles, right: Singles, alpha: float) -> Singles:
+    """Return (moments + alpha I)^-1 right; LinAlgError where rounding leaves that indefinite."""
+    matrix = moments.copy(order="F")
+    matrix[np.diag_indices(len(matrix))] += np.float32(alpha)
+    factor = cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
+    found: Singles = cho_solve(factor, right, check_finite=False)
+    return found
+
+
 def _judge(program: Program, iterate: Iterate) -> tuple[Certificate, Iterate]:
     return certify(program, iterate, scope=Scope.GIVEN_GATES, exactness=Exactness.GATED)
 
 
-def _widths(stages: Sequence[Stage], shape: Sequence[int]) -> list[int]:
-    """Return how many columns each stage may have; ValueError where one does not fit its maps."""
-    found = []
+def _sizes(stages: Sequence[Stage], shape: Sequence[int]) -> tuple[int, int]:
+    """Return the columns of all stages at most, and the bytes that patches take in the worst.
+
+    These are four copies of the patches that a stage is drawn from, or of those of a batch with
+    what all gates make of them, beside the maps drawn from. ValueError where a stage does not fit.
+    """
+    width, most = 0, 0
     for stage in stages:
         patches = stage.on(shape)
-        found.append(stage.n_gates * patches.n_cells * (stage.kept(patches.width) + 1))
+        kept = stage.kept(patches.width) + 1
+        width += stage.n_gates * patches.n_cells * kept
+        batch = ROWS * patches.count * (4 * patches.width + 3 * stage.n_gates + 2 * kept)
+        drawn = min(PATCHES * patches.width, ENTRIES)
+        most = max(most, max(4 * drawn, batch) + SAMPLE * prod(shape))
         shape = (stage.n_gates, *(k // 2 if stage.halve else k for k in patches.places))
-    return found
+    return width, 4 * most
 
 
-def _storage(n: int, width: int, folder: Path) -> Singles:
-    """Return room for the columns: in memory where a third of it is enough, else in a file."""
-    square, size = 12 * width**2, 4 * n * width
-    require(square, ways_out="use fewer gates, cells or directions in the stages")
-    if size < (available() - square) / 3:
+def _storage(n: int, width: int, patch_bytes: int, folder: Path) -> Singles:
+    """Return room for the columns: in memory where a third of it is enough, else in a file.
+
+    Raises MemoryBudgetError where the rest, three square matrices or patches, does not fit.
+    """
+    rest, size = BASE + max(12 * width**2, patch_bytes), 4 * n * width
+    inside = size < (available() - rest) / 3
+    require(rest + inside * size, ways_out="use fewer gates, cells or directions in the stages")
+    if inside:
         return np.empty((n, width), np.float32)
     return np.memmap(folder / "columns", np.float32, "w+", shape=(n, width))
