@@ -49,7 +49,9 @@ class AttentionNetwork:
     ...     tokens=Tokens((2, 1), bias=False),
     ...     readout="sum",
     ... )
-    >>> net(np.array([[1.0, 2.0]])).tolist()  # scores [[1, 2], [2, 4]], times [1, 2], times 3
+    >>> net(np.array([[1.0, 2.0]])).round(
+    ...     9
+    ... ).tolist()  # scores [[1, 2], [2, 4]], times [1, 2], times 3
     [[45.0]]
     """
 

@@ -17,7 +17,7 @@ from cvxnn.certificate import (
     feasible_dual,
     resolution,
 )
-from cvxnn.functions import Cells, Mean, Outputs, Parts, Penalty, mean_loss
+from cvxnn.functions import Cells, Mean, Nuclear, Outputs, Parts, Penalty, mean_loss
 from cvxnn.gates import Gates, Source
 from cvxnn.maps import Lift, row_blocks
 from cvxnn.program import Constraint, Iterate, Program
@@ -30,6 +30,18 @@ _SEARCHES = Parts | Cells | Outputs
 """Penalties whose polar in a cone is found by a search for multipliers."""
 _SEARCHED = 1e-7
 """By which share a bound that needs a search for multipliers is claimed lower."""
+_SHORT, _FEW = 1e-4, 8
+"""The same for nuclear norms in cones where blocks have more entries than these few: cutting planes
+stop short there, by 2e-5 at ten entries."""
+
+
+def _share(program: Program) -> float:
+    """Return by which share a bound is claimed lower than the search for multipliers proves it."""
+    norm: Any = program.penalty
+    while isinstance(norm, Cells | Outputs):
+        norm = norm.norm
+    short = isinstance(norm, Nuclear) and program.lift.in_shape[1] > _FEW
+    return _SHORT if short else _SEARCHED
 
 
 class Network(Protocol):
@@ -301,7 +313,7 @@ class Problem:
         """
         if self.program.constraint is not None and isinstance(self.program.penalty, _SEARCHES):
             alone = feasible_dual(self.program, iterate.dual)[0]
-            lower = min(certificate.lower, alone - _SEARCHED * abs(alone))
+            lower = min(certificate.lower, alone - _share(self.program) * abs(alone))
             certificate = replace(certificate, lower=lower)
         return self.certificate(network, certificate), iterate.dual, None
 
