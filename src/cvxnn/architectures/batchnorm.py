@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxnn.architectures.base import AXES, Sizes
+from cvxnn.architectures.neurons import Neurons
 from cvxnn.architectures.relu import ReLU, ReLUNetwork
 from cvxnn.architectures.shared import mean_of, with_bias
 from cvxnn.arrays import Array, double, like, namespace, to_numpy
@@ -33,7 +34,7 @@ _RELU = ReLU(bias=False)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class BatchNormNetwork:
+class BatchNormNetwork(Neurons):
     """f(x) = sum_j max(0, g_j h (x'w_j - mean_j) / sd_j + b_j k) a_j + x'S + s.
 
     `means` and `variances` are those of x'w_j on the training data, as a normalising layer keeps
@@ -67,12 +68,6 @@ class BatchNormNetwork:
     """b, (m,)."""
     units: Array
     """(2,): what a scale of one makes of a deviation, and what a shift of one adds."""
-    weights_out: Array
-    """a, (m, c)."""
-    intercept: Array
-    """s, (c,)."""
-    skip: Array
-    """S, (d, c)."""
 
     architecture = "batchnorm"
 
@@ -95,30 +90,12 @@ class BatchNormNetwork:
         """What weight decay counts of each neuron's first layer, |(g_j, b_j)|, (m,)."""
         return np.hypot(to_numpy(self.gammas), to_numpy(self.shifts))
 
-    @property
-    def n_neurons(self) -> int:
-        """Number of neurons, m."""
-        return int(self.weights_in.shape[0])
-
     def hidden(self, X: Array) -> Array:
         """Return the activations, (n, d) to (n, m)."""
         xp = namespace(X)
         scale, shift = (like(part, X) for part in self._affine())
         values = (X @ like(self.weights_in, X).T) * scale + shift
         return xp.maximum(values, xp.zeros_like(values))
-
-    def __call__(self, X: Array) -> Array:
-        """Return the outputs, (n, d) to (n, c)."""
-        linear = X @ like(self.skip, X) + like(self.intercept, X)
-        return self.hidden(X) @ like(self.weights_out, X) + linear
-
-    def weight_decay(self) -> float:
-        """Return sum_j |(g_j, b_j)| |a_j|."""
-        return float((self.lengths * np.linalg.norm(to_numpy(self.weights_out), axis=1)).sum())
-
-    def parameters(self) -> dict[str, Array]:
-        """Return every array by name."""
-        return dict(vars(self))
 
 
 class _White(NamedTuple):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from cvxnn.architectures.base import AXES, Sizes
 from cvxnn.architectures.batchnorm import averaged, statistics
 from cvxnn.architectures.centred import Free, balanced, neuron_of, pattern_of, place_of
+from cvxnn.architectures.neurons import Neurons
 from cvxnn.architectures.relu import ReLU
 from cvxnn.architectures.shared import with_bias
 from cvxnn.arrays import Array, double, like, namespace, to_numpy
@@ -24,7 +25,7 @@ _RELU = ReLU(bias=False)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class BatchNormAfterNetwork:
+class BatchNormAfterNetwork(Neurons):
     """f(x) = sum_j (g_j h (max(0, x'w_j) - mean_j) / sd_j + b_j k) a_j + x'S + s.
 
     `means` and `variances` are those of max(0, x'w_j) on the training data; (h, k) are `units`.
@@ -57,29 +58,13 @@ class BatchNormAfterNetwork:
     """b, (m,)."""
     units: Array
     """(2,): what a scale of one makes of a deviation, and what a shift of one adds."""
-    weights_out: Array
-    """a, (m, c)."""
-    intercept: Array
-    """s, (c,)."""
-    skip: Array
-    """S, (d, c)."""
 
     architecture = "batchnorm_after"
-
-    @property
-    def rules(self) -> Array:
-        """The generators of the neurons' patterns: the first-layer weights."""
-        return self.weights_in
 
     @property
     def lengths(self) -> Array:
         """What weight decay counts of each neuron's normalising layer, |(g_j, b_j)|, (m,)."""
         return np.hypot(to_numpy(self.gammas), to_numpy(self.shifts))
-
-    @property
-    def n_neurons(self) -> int:
-        """Number of neurons, m."""
-        return int(self.weights_in.shape[0])
 
     def hidden(self, X: Array) -> Array:
         """Return the normalised activations, (n, d) to (n, m)."""
@@ -90,19 +75,6 @@ class BatchNormAfterNetwork:
         scale = units[0] * to_numpy(self.gammas) / np.sqrt(to_numpy(self.variances))
         shift = units[1] * to_numpy(self.shifts) - scale * means
         return xp.maximum(values, xp.zeros_like(values)) * like(scale, X) + like(shift, X)
-
-    def __call__(self, X: Array) -> Array:
-        """Return the outputs, (n, d) to (n, c)."""
-        linear = X @ like(self.skip, X) + like(self.intercept, X)
-        return self.hidden(X) @ like(self.weights_out, X) + linear
-
-    def weight_decay(self) -> float:
-        """Return sum_j |(g_j, b_j)| |a_j|."""
-        return float((self.lengths * np.linalg.norm(to_numpy(self.weights_out), axis=1)).sum())
-
-    def parameters(self) -> dict[str, Array]:
-        """Return every array by name."""
-        return dict(vars(self))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from types import MappingProxyType
 import numpy as np
 
 from cvxnn.architectures.base import AXES, Sizes
+from cvxnn.architectures.neurons import Neurons
 from cvxnn.architectures.relu import ReLU, ReLUNetwork
 from cvxnn.architectures.shared import gated_map, mean_of
 from cvxnn.arrays import Array, like, namespace, to_numpy
@@ -24,7 +25,7 @@ _ZERO = 1e-12
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class CircularNetwork:
+class CircularNetwork(Neurons):
     """f(x) = sum_j max(0, x'U_j w_j) a_j + x'S + s, U_j the circulant matrix of the filter u_j.
 
     Column k of U_j is u_j moved on by k places: U_j w is the circular convolution of u_j and w.
@@ -46,12 +47,6 @@ class CircularNetwork:
     """u, (m, d), of length one."""
     weights_in: Array
     """w, (m, d): how the places are pooled."""
-    weights_out: Array
-    """a, (m, c)."""
-    intercept: Array
-    """s, (c,)."""
-    skip: Array
-    """S, (d, c)."""
     gates: Array | None = None
     """g, (m, d); None for ReLU networks."""
 
@@ -76,11 +71,6 @@ class CircularNetwork:
         inward = np.linalg.norm(to_numpy(self.weights_in), axis=1)
         return inward * np.linalg.norm(to_numpy(self.filters), axis=1)
 
-    @property
-    def n_neurons(self) -> int:
-        """Number of neurons, m."""
-        return int(self.weights_in.shape[0])
-
     def hidden(self, X: Array) -> Array:
         """Return the activations (n, m)."""
         xp = namespace(X)
@@ -89,19 +79,6 @@ class CircularNetwork:
             return xp.maximum(values, xp.zeros_like(values))
         wide = xp.astype(X, xp.float64)  # gates decide as in training
         return xp.where(wide @ like(self.gates, wide).T >= 0, values, xp.zeros_like(values))
-
-    def __call__(self, X: Array) -> Array:
-        """Return the outputs, (n, d) to (n, c)."""
-        linear = X @ like(self.skip, X) + like(self.intercept, X)
-        return self.hidden(X) @ like(self.weights_out, X) + linear
-
-    def weight_decay(self) -> float:
-        """Return sum_j |u_j| |w_j| |a_j|."""
-        return float((self.lengths * np.linalg.norm(to_numpy(self.weights_out), axis=1)).sum())
-
-    def parameters(self) -> dict[str, Array]:
-        """Return every array by name."""
-        return {name: array for name, array in vars(self).items() if array is not None}
 
 
 @dataclass(frozen=True)

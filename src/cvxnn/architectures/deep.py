@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cvxnn.architectures.base import Sizes
+from cvxnn.architectures.neurons import Neurons
 from cvxnn.architectures.paths import (
     SHAPES,
     averaged,
@@ -25,7 +26,7 @@ from cvxnn.gates.subnetworks import activations_of, edges_of, first_inputs, pack
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class DeepNetwork:
+class DeepNetwork(Neurons):
     """f(x) = sum_j F_j(x) a_j + x'S + s: parallel sub-networks F_j of ReLU units.
 
     A sub-network is a tree: a unit of the first hidden layer is max(0, x'u), one of a later layer
@@ -49,12 +50,6 @@ class DeepNetwork:
     """u, (m, paths, d), or (m, paths, d + 1) with the hidden bias last."""
     weights_hidden: Array
     """(m, e): what units of the first hidden layer are multiplied by, then of the second, ..."""
-    weights_out: Array
-    """a, (m, c)."""
-    intercept: Array
-    """s, (c,)."""
-    skip: Array
-    """S, (d, c)."""
     fan_in: Array
     """(layers,): how many units one of the second hidden layer sums, one of the third, ..."""
     layered: Array
@@ -77,11 +72,6 @@ class DeepNetwork:
         """
         return lengths(self)
 
-    @property
-    def n_neurons(self) -> int:
-        """Number of sub-networks, m."""
-        return int(self.weights_in.shape[0])
-
     def hidden(self, X: Array) -> Array:
         """Return the activations of the last hidden layer, (n, d) to (n, m)."""
         xp = namespace(X)
@@ -90,19 +80,6 @@ class DeepNetwork:
         edges = edges_of(like(self.weights_hidden, X), fan_of(self))
         last = activations_of(first, edges, fan_of(self))[-1][:, :, 0]
         return xp.maximum(last, xp.zeros_like(last))
-
-    def __call__(self, X: Array) -> Array:
-        """Return the outputs, (n, d) to (n, c)."""
-        linear = X @ like(self.skip, X) + like(self.intercept, X)
-        return self.hidden(X) @ like(self.weights_out, X) + linear
-
-    def weight_decay(self) -> float:
-        """Return the sum over sub-networks of lengths times |a_j|."""
-        return float((self.lengths * np.linalg.norm(to_numpy(self.weights_out), axis=1)).sum())
-
-    def parameters(self) -> dict[str, Array]:
-        """Return every array by name."""
-        return dict(vars(self))
 
 
 @dataclass(frozen=True)

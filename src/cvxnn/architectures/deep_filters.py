@@ -9,6 +9,7 @@ import numpy as np
 
 from cvxnn.architectures.base import AXES
 from cvxnn.architectures.filters import check_sizes, options_of_patches
+from cvxnn.architectures.neurons import Neurons
 from cvxnn.architectures.paths import averaged, lengths
 from cvxnn.arrays import Array, double, like, namespace, to_numpy
 from cvxnn.functions import Cells, Nuclear, Outputs, Penalty
@@ -21,7 +22,7 @@ from cvxnn.patches import Patches, require_pixels
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class DeepConvNetwork:
+class DeepConvNetwork(Neurons):
     """f(x) = sum_j max(0, sum over places k of max(0, x_k'u_jk) w_jk) a_j + x'S + s.
 
     x_k is the patch at place k, and u_jk = u_j where a sub-network has one filter for all places.
@@ -46,10 +47,6 @@ class DeepConvNetwork:
     """u, (m, 1, h) for one filter each, or (m, K, h) for one a place; a bias is last in each."""
     weights_hidden: Array
     """w, (m, K)."""
-    weights_out: Array
-    """a, (m, c)."""
-    intercept: Array
-    """s, (c,)."""
     skip: Array
     """S, (C * H * W, c)."""
     patches: Patches
@@ -57,6 +54,7 @@ class DeepConvNetwork:
     gates: Array | None = None
     """g, (m, K, h + 1): a place's first gate and its weight; None for ReLU networks."""
 
+    settings = ("patches",)
     layered = np.zeros(1)
 
     @property
@@ -84,11 +82,6 @@ class DeepConvNetwork:
         """What weight decay counts before the output, sqrt(sum_k |u_jk|^2 w_jk^2), (m,)."""
         return lengths(self)
 
-    @property
-    def n_neurons(self) -> int:
-        """Number of sub-networks, m."""
-        return int(self.weights_in.shape[0])
-
     def hidden(self, X: Array) -> Array:
         """Return the activations of the second layer, (n, C * H * W) to (n, m)."""
         require_pixels(self.patches, X.shape[1])
@@ -112,23 +105,6 @@ class DeepConvNetwork:
         passed = xp.where(below >= 0, first, xp.zeros_like(first)) * hidden
         total = xp.sum(passed, axis=2)
         return xp.where(above[:, :, 0] >= 0, total, xp.zeros_like(total))
-
-    def __call__(self, X: Array) -> Array:
-        """Return the outputs, (n, C * H * W) to (n, c)."""
-        linear = X @ like(self.skip, X) + like(self.intercept, X)
-        return self.hidden(X) @ like(self.weights_out, X) + linear
-
-    def weight_decay(self) -> float:
-        """Return the sum over sub-networks of lengths times |a_j|."""
-        return float((self.lengths * np.linalg.norm(to_numpy(self.weights_out), axis=1)).sum())
-
-    def parameters(self) -> dict[str, Array]:
-        """Return every array by name."""
-        return {
-            name: array
-            for name, array in vars(self).items()
-            if name != "patches" and array is not None
-        }
 
 
 # what both architectures do

@@ -7,6 +7,7 @@ from types import MappingProxyType
 import numpy as np
 
 from cvxnn.architectures.base import Sizes
+from cvxnn.architectures.neurons import Neurons
 from cvxnn.architectures.paths import (
     SHAPES,
     averaged,
@@ -32,7 +33,7 @@ from cvxnn.gates.subnetworks import (
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class DeepGatedNetwork:
+class DeepGatedNetwork(Neurons):
     """f(x) = sum_j F_j(x) a_j + x'S + s: parallel sub-networks of units that gates switch.
 
     The gates of F_j are the units of a ReLU sub-network of the same shape with weights of its own:
@@ -59,12 +60,6 @@ class DeepGatedNetwork:
     """u, (m, paths, d), or (m, paths, d + 1) with the hidden bias last."""
     weights_hidden: Array
     """(m, e): what units of the first hidden layer are multiplied by, then of the second, ..."""
-    weights_out: Array
-    """a, (m, c)."""
-    intercept: Array
-    """s, (c,)."""
-    skip: Array
-    """S, (d, c)."""
     fan_in: Array
     """(layers,): how many units one of the second hidden layer sums, one of the third, ..."""
     layered: Array
@@ -82,11 +77,6 @@ class DeepGatedNetwork:
         """What weight decay counts of each sub-network before its output, (m,)."""
         return lengths(self)
 
-    @property
-    def n_neurons(self) -> int:
-        """Number of sub-networks, m."""
-        return int(self.weights_in.shape[0])
-
     def hidden(self, X: Array) -> Array:
         """Return the outputs of the sub-networks before `weights_out`, (n, d) to (n, m)."""
         xp, width = namespace(X), self.weights_in.shape[2]
@@ -99,19 +89,6 @@ class DeepGatedNetwork:
         passed = along_paths(edges_of(like(self.weights_hidden, X), fan_in))
         columns = like(self.weights_in, X) * passed[:, :, None]
         return xp.sum(along_paths(layers) * first_inputs(features, columns), axis=2)
-
-    def __call__(self, X: Array) -> Array:
-        """Return the outputs, (n, d) to (n, c)."""
-        linear = X @ like(self.skip, X) + like(self.intercept, X)
-        return self.hidden(X) @ like(self.weights_out, X) + linear
-
-    def weight_decay(self) -> float:
-        """Return the sum over sub-networks of lengths times |a_j|."""
-        return float((self.lengths * np.linalg.norm(to_numpy(self.weights_out), axis=1)).sum())
-
-    def parameters(self) -> dict[str, Array]:
-        """Return every array by name."""
-        return dict(vars(self))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from cvxnn.architectures.base import AXES, Sizes
+from cvxnn.architectures.neurons import Neurons
 from cvxnn.architectures.shared import mean_of, with_bias
 from cvxnn.arrays import Array, device, like, namespace, to_numpy
 from cvxnn.certificate import Exactness, Scope
@@ -17,7 +18,7 @@ from cvxnn.maps import Gated
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class DeepLinearNetwork:
+class DeepLinearNetwork(Neurons):
     """f(x) = sum_j (x'u_j) w_j1 ... w_jk a_j + x'S + s: chains of linear units beside each other.
 
     >>> import numpy as np
@@ -32,16 +33,8 @@ class DeepLinearNetwork:
     [[3.0], [-3.0]]
     """
 
-    weights_in: Array
-    """u, (m, d), or (m, d + 1) with the hidden bias last."""
     weights_hidden: Array
     """w, (m, k): the weights between the k + 1 hidden units of a chain."""
-    weights_out: Array
-    """a, (m, c)."""
-    intercept: Array
-    """s, (c,)."""
-    skip: Array
-    """S, (d, c)."""
 
     architecture = "deep_linear"
 
@@ -56,30 +49,12 @@ class DeepLinearNetwork:
         inward = np.linalg.norm(to_numpy(self.weights_in), axis=1)
         return np.asarray(inward * np.abs(to_numpy(self.weights_hidden)).prod(axis=1))
 
-    @property
-    def n_neurons(self) -> int:
-        """Number of chains, m."""
-        return int(self.weights_in.shape[0])
-
     def hidden(self, X: Array) -> Array:
         """Return what the last units of the chains hold, (n, d) to (n, m)."""
         xp = namespace(X)
         features = with_bias(X, self.weights_in.shape[1] > self.skip.shape[0])
         chains = xp.prod(like(self.weights_hidden, X), axis=1)
         return (features @ like(self.weights_in, X).T) * chains
-
-    def __call__(self, X: Array) -> Array:
-        """Return the outputs, (n, d) to (n, c)."""
-        linear = X @ like(self.skip, X) + like(self.intercept, X)
-        return self.hidden(X) @ like(self.weights_out, X) + linear
-
-    def weight_decay(self) -> float:
-        """Return the sum over chains of the products of their layers' norms."""
-        return float((self.lengths * np.linalg.norm(to_numpy(self.weights_out), axis=1)).sum())
-
-    def parameters(self) -> dict[str, Array]:
-        """Return every array by name."""
-        return dict(vars(self))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from cvxnn.architectures.base import AXES, Sizes
+from cvxnn.architectures.neurons import Neurons
 from cvxnn.architectures.shared import with_bias
 from cvxnn.architectures.threshold import Threshold, ThresholdNetwork
 from cvxnn.arrays import Array, like, namespace, to_numpy
@@ -16,7 +17,7 @@ from cvxnn.maps import Gated
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class DeepThresholdNetwork:
+class DeepThresholdNetwork(Neurons):
     """f(x) = sum_j s_j step(z'w_j) a_j + x'S + s, z the steps of inner layers and a last one.
 
     A layer takes z to step(W (z, 1)); step is 1[t >= 0], or +-1 with `sign`.
@@ -41,14 +42,10 @@ class DeepThresholdNetwork:
     """w, (m, h + 1); only directions count."""
     amplitudes: Array
     """s, (m,)."""
-    weights_out: Array
-    """a, (m, c)."""
-    intercept: Array
-    """(c,)."""
-    skip: Array
-    """S, (d, c)."""
     sign: bool = False
     """Steps give -1, not 0, outside their half-spaces."""
+
+    settings = ("layers", "sign")
 
     @property
     def architecture(self) -> str:
@@ -56,19 +53,9 @@ class DeepThresholdNetwork:
         return "deep_sign" if self.sign else "deep_threshold"
 
     @property
-    def rules(self) -> Array:
-        """The generators of the neurons' patterns, half-spaces of the inner layers' outputs."""
-        return self.weights_in
-
-    @property
     def lengths(self) -> Array:
         """What weight decay counts of each neuron, (m,)."""
         return np.abs(to_numpy(self.amplitudes))
-
-    @property
-    def n_neurons(self) -> int:
-        """Number of neurons of the last layer, m."""
-        return int(self.weights_in.shape[0])
 
     @property
     def depth(self) -> int:
@@ -82,20 +69,10 @@ class DeepThresholdNetwork:
         steps = reached(xp.astype(features, xp.float64), like(self.weights_in, features))
         return _levels(xp.astype(steps, X.dtype), self.sign) * like(self.amplitudes, X)
 
-    def __call__(self, X: Array) -> Array:
-        """Return the outputs, (n, d) to (n, c)."""
-        linear = X @ like(self.skip, X) + like(self.intercept, X)
-        return self.hidden(X) @ like(self.weights_out, X) + linear
-
-    def weight_decay(self) -> float:
-        """Return sum_j |s_j| |a_j|."""
-        return float((self.lengths * np.linalg.norm(to_numpy(self.weights_out), axis=1)).sum())
-
     def parameters(self) -> dict[str, Array]:
         """Return every array by name, the inner layers as layer0, layer1, ..."""
         layers = {f"layer{k}": layer for k, layer in enumerate(self.layers)}
-        names = ("weights_in", "amplitudes", "weights_out", "intercept", "skip")
-        return layers | {name: getattr(self, name) for name in names}
+        return layers | super().parameters()
 
 
 @dataclass(frozen=True)

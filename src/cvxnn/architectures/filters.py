@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxnn.architectures.base import AXES
+from cvxnn.architectures.neurons import Neurons
 from cvxnn.arrays import Array, double, like, namespace, to_numpy
 from cvxnn.gates import PatchGates, Source, Winners, reached
 from cvxnn.gates.base import Floats, Masks
@@ -22,7 +23,7 @@ _EXPLICIT = 250_000_000
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class ConvNetwork:
+class ConvNetwork(Neurons):
     """f(x) = sum_j sum_cells pool over places k of max(0, x_k'u_j) a_j[cell] + x'S + s.
 
     x_k is the patch at place k. With `gates` a place is open where its patch and the gate say so,
@@ -46,8 +47,6 @@ class ConvNetwork:
     """u, (m, h), or (m, h + 1) with the hidden bias last; h = C * kh * kw, in that order."""
     weights_out: Array
     """a, (m, cells, c)."""
-    intercept: Array
-    """s, (c,)."""
     skip: Array
     """S, (C * H * W, c)."""
     patches: Patches
@@ -56,6 +55,8 @@ class ConvNetwork:
     """"average", "sum" or "max"."""
     gates: Array | None = None
     """g, as `weights_in`; None for ReLU networks."""
+
+    settings = ("patches", "pooling")
 
     @property
     def architecture(self) -> str:
@@ -79,16 +80,6 @@ class ConvNetwork:
     def rules(self) -> Array:
         """The generators of the filters' patterns."""
         return self.weights_in if self.gates is None else self.gates
-
-    @property
-    def lengths(self) -> Array:
-        """What weight decay counts of each neuron's first layer, |u_j|, (m,)."""
-        return np.linalg.norm(to_numpy(self.weights_in), axis=1)
-
-    @property
-    def n_neurons(self) -> int:
-        """Number of filters, m."""
-        return int(self.weights_in.shape[0])
 
     def hidden(self, X: Array) -> Array:
         """Return the pooled activations (n, m * cells) of images (n, d), filter by filter."""
@@ -123,27 +114,6 @@ class ConvNetwork:
             )
         wide = double(rows)
         return reached(wide, like(self.gates, wide))
-
-    def __call__(self, X: Array) -> Array:
-        """Return the outputs, (n, C * H * W) to (n, c)."""
-        linear = X @ like(self.skip, X) + like(self.intercept, X)
-        return self.hidden(X) @ like(self._outward(), X) + linear
-
-    def _outward(self) -> Array:
-        c = self.weights_out.shape[2]
-        shape = (self.n_neurons * self.patches.n_cells, c)
-        return namespace(self.weights_out).reshape(self.weights_out, shape)
-
-    def weight_decay(self) -> float:
-        """Return sum_j |u_j| |a_j|."""
-        outward = np.linalg.norm(to_numpy(self.weights_out), axis=(1, 2))
-        return float((self.lengths * outward).sum())
-
-    def parameters(self) -> dict[str, Array]:
-        """Return every array by name."""
-        names = ("weights_in", "weights_out", "intercept", "skip")
-        arrays = {name: getattr(self, name) for name in names}
-        return arrays if self.gates is None else {"gates": self.gates} | arrays
 
 
 # what both architectures do

@@ -7,6 +7,7 @@ from types import MappingProxyType
 import numpy as np
 
 from cvxnn.architectures.base import AXES, Sizes
+from cvxnn.architectures.neurons import Neurons
 from cvxnn.architectures.shared import gated_map, mean_of, with_bias
 from cvxnn.arrays import Array, like, namespace, to_numpy
 from cvxnn.certificate import Exactness, Scope
@@ -16,7 +17,7 @@ from cvxnn.maps import Gated, GatedStream
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class GatedNetwork:
+class GatedNetwork(Neurons):
     """f(x) = sum_j 1[x'g_j >= 0] (x'u_j) a_j + x'S + s: neurons that their gates switch.
 
     >>> import numpy as np
@@ -33,14 +34,6 @@ class GatedNetwork:
 
     gates: Array
     """g, (m, d) or (m, d + 1)."""
-    weights_in: Array
-    """u, (m, d), or (m, d + 1) with the hidden bias last."""
-    weights_out: Array
-    """a, (m, c)."""
-    intercept: Array
-    """s, (c,)."""
-    skip: Array
-    """S, (d, c)."""
 
     architecture = "gated"
 
@@ -48,16 +41,6 @@ class GatedNetwork:
     def rules(self) -> Array:
         """The generators of the neurons' patterns: the gates."""
         return self.gates
-
-    @property
-    def lengths(self) -> Array:
-        """What weight decay counts of each neuron's first layer, |u_j|, (m,)."""
-        return np.linalg.norm(to_numpy(self.weights_in), axis=1)
-
-    @property
-    def n_neurons(self) -> int:
-        """Number of neurons, m."""
-        return int(self.weights_in.shape[0])
 
     def hidden(self, X: Array) -> Array:
         """Return the activations 1[x'g_j >= 0] x'u_j, (n, d) to (n, m)."""
@@ -68,19 +51,6 @@ class GatedNetwork:
         # the gates decide as in training: in float64, so that float32 data switch alike
         gates = xp.astype(features, xp.float64) @ like(self.gates, xp.astype(X, xp.float64)).T
         return xp.where(gates >= 0, values, xp.zeros_like(values))
-
-    def __call__(self, X: Array) -> Array:
-        """Return the outputs, (n, d) to (n, c)."""
-        linear = X @ like(self.skip, X) + like(self.intercept, X)
-        return self.hidden(X) @ like(self.weights_out, X) + linear
-
-    def weight_decay(self) -> float:
-        """Return sum_j |u_j| |a_j|."""
-        return float((self.lengths * np.linalg.norm(to_numpy(self.weights_out), axis=1)).sum())
-
-    def parameters(self) -> dict[str, Array]:
-        """Return every array by name."""
-        return dict(vars(self))
 
 
 @dataclass(frozen=True)

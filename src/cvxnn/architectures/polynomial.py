@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxnn.architectures.base import AXES, Sizes
+from cvxnn.architectures.neurons import Neurons
 from cvxnn.architectures.shared import mean_of, with_bias
 from cvxnn.arrays import Array, double, like, to_numpy
 from cvxnn.certificate import Exactness, Scope
@@ -27,7 +28,7 @@ _UNIT = 1e-9
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class PolynomialNetwork:
+class PolynomialNetwork(Neurons):
     """f(x) = sum_j s(x'u_j) a_j + x'S + s0 with |u_j| = 1 and s(t) = q t^2 + l t + k.
 
     >>> import numpy as np
@@ -44,12 +45,8 @@ class PolynomialNetwork:
 
     weights_in: Array
     """u, (m, d), or (m, d + 1) with the hidden bias last; rows of unit length."""
-    weights_out: Array
-    """a, (m, c)."""
     intercept: Array
     """s0, (c,)."""
-    skip: Array
-    """S, (d, c)."""
     activation: Array
     """(q, l, k), (3,)."""
 
@@ -68,22 +65,12 @@ class PolynomialNetwork:
         """What weight decay counts of each neuron's first layer, |u_j|^2, (m,)."""
         return (to_numpy(self.weights_in) ** 2).sum(axis=1)
 
-    @property
-    def n_neurons(self) -> int:
-        """Number of neurons, m."""
-        return int(self.weights_in.shape[0])
-
     def hidden(self, X: Array) -> Array:
         """Return the activations s(x'u_j), (n, d) to (n, m)."""
         features = with_bias(X, self.weights_in.shape[1] > self.skip.shape[0])
         values = features @ like(self.weights_in, X).T
         square, linear, constant = to_numpy(self.activation).tolist()
         return (square * values + linear) * values + constant
-
-    def __call__(self, X: Array) -> Array:
-        """Return the outputs, (n, d) to (n, c)."""
-        straight = X @ like(self.skip, X) + like(self.intercept, X)
-        return self.hidden(X) @ like(self.weights_out, X) + straight
 
     def weight_decay(self) -> float:
         """Return sum_j sum_k |a_jk|, for a pure square sum_j |u_j|^2 sum_k |a_jk|.
@@ -100,10 +87,6 @@ class PolynomialNetwork:
                 "the program is that of neurons of unit length; divide its weights by their length"
             )
         return float((squares[:, None] * np.abs(to_numpy(self.weights_out))).sum())
-
-    def parameters(self) -> dict[str, Array]:
-        """Return every array by name."""
-        return dict(vars(self))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cvxnn.architectures.base import AXES, Sizes
+from cvxnn.architectures.neurons import Neurons
 from cvxnn.architectures.shared import mask_columns, mean_of, split, with_bias
 from cvxnn.arrays import Array, like, namespace, to_numpy
 from cvxnn.certificate import Exactness, Scope
@@ -16,7 +17,7 @@ from cvxnn.program import Constraint
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class ReLUNetwork:
+class ReLUNetwork(Neurons):
     """f(x) = sum_j max(0, x'u_j) a_j + x'S + s.
 
     >>> import numpy as np
@@ -30,31 +31,7 @@ class ReLUNetwork:
     [[6.0], [0.0]]
     """
 
-    weights_in: Array
-    """u, (m, d), or (m, d + 1) with the hidden bias last."""
-    weights_out: Array
-    """a, (m, c)."""
-    intercept: Array
-    """s, (c,)."""
-    skip: Array
-    """S, (d, c)."""
-
     architecture = "relu"
-
-    @property
-    def rules(self) -> Array:
-        """The generators of the neurons' patterns: the first-layer weights."""
-        return self.weights_in
-
-    @property
-    def lengths(self) -> Array:
-        """What weight decay counts of each neuron's first layer, |u_j|, (m,)."""
-        return np.linalg.norm(to_numpy(self.weights_in), axis=1)
-
-    @property
-    def n_neurons(self) -> int:
-        """Number of neurons, m."""
-        return int(self.weights_in.shape[0])
 
     def hidden(self, X: Array) -> Array:
         """Return the activations max(0, x'u_j), (n, d) to (n, m)."""
@@ -62,19 +39,6 @@ class ReLUNetwork:
         features = with_bias(X, self.weights_in.shape[1] > self.skip.shape[0])
         values = features @ like(self.weights_in, X).T
         return xp.maximum(values, xp.zeros_like(values))
-
-    def __call__(self, X: Array) -> Array:
-        """Return the outputs, (n, d) to (n, c)."""
-        linear = X @ like(self.skip, X) + like(self.intercept, X)
-        return self.hidden(X) @ like(self.weights_out, X) + linear
-
-    def weight_decay(self) -> float:
-        """Return sum_j |u_j| |a_j|."""
-        return float((self.lengths * np.linalg.norm(to_numpy(self.weights_out), axis=1)).sum())
-
-    def parameters(self) -> dict[str, Array]:
-        """Return every array by name."""
-        return dict(vars(self))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from types import MappingProxyType
 import numpy as np
 
 from cvxnn.architectures.base import AXES, Sizes
+from cvxnn.architectures.neurons import Neurons
 from cvxnn.architectures.shared import mask_columns, mean_of, with_bias
 from cvxnn.arrays import Array, device, like, namespace, to_numpy
 from cvxnn.certificate import Exactness, Scope
@@ -17,7 +18,7 @@ from cvxnn.maps import Gated
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class ThresholdNetwork:
+class ThresholdNetwork(Neurons):
     """f(x) = sum_j s_j step(x'w_j) a_j + x'S + s; step is 1[t >= 0], or +-1 with `sign`.
 
     A product x'w that rounding cannot tell from zero is zero.
@@ -38,14 +39,10 @@ class ThresholdNetwork:
     """w, (m, d), or (m, d + 1) with the hidden bias last; only directions count."""
     amplitudes: Array
     """s, (m,)."""
-    weights_out: Array
-    """a, (m, c)."""
-    intercept: Array
-    """(c,)."""
-    skip: Array
-    """S, (d, c)."""
     sign: bool = False
     """Neurons give -1, not 0, outside their half-space."""
+
+    settings = ("sign",)
 
     @property
     def architecture(self) -> str:
@@ -53,19 +50,9 @@ class ThresholdNetwork:
         return "sign" if self.sign else "threshold"
 
     @property
-    def rules(self) -> Array:
-        """The generators of the neurons' patterns: the first-layer weights."""
-        return self.weights_in
-
-    @property
     def lengths(self) -> Array:
         """What weight decay counts of each neuron's first layer, (m,)."""
         return np.abs(to_numpy(self.amplitudes))
-
-    @property
-    def n_neurons(self) -> int:
-        """Number of neurons, m."""
-        return int(self.weights_in.shape[0])
 
     def hidden(self, X: Array) -> Array:
         """Return the activations s_j step(x'w_j), (n, d) to (n, m)."""
@@ -75,19 +62,6 @@ class ThresholdNetwork:
         features = with_bias(wide, self.weights_in.shape[1] > self.skip.shape[0])
         steps = xp.astype(reached(features, like(self.weights_in, wide)), X.dtype)
         return _levels(steps, self.sign) * like(self.amplitudes, X)
-
-    def __call__(self, X: Array) -> Array:
-        """Return the outputs, (n, d) to (n, c)."""
-        linear = X @ like(self.skip, X) + like(self.intercept, X)
-        return self.hidden(X) @ like(self.weights_out, X) + linear
-
-    def weight_decay(self) -> float:
-        """Return sum_j |s_j| |a_j|."""
-        return float((self.lengths * np.linalg.norm(to_numpy(self.weights_out), axis=1)).sum())
-
-    def parameters(self) -> dict[str, Array]:
-        """Return every array by name."""
-        return {name: array for name, array in vars(self).items() if name != "sign"}
 
     def widened(self, X: Array) -> "ThresholdNetwork":
         """Return the network of equal outputs on samples `X` (n, d) and of the largest margins.
