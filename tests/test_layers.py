@@ -23,7 +23,7 @@ LAYERS = (
     # encoding is a transformer of scikit-learn, evidence what its estimators show, reading what
     # they do with data
     "encoding evidence reading estimator estimators estimators_cv "
-    "lags timestamps regimes forecaster density spline robust denoiser layerwise",
+    "lags timestamps regimes forecaster density spline robust denoiser layerwise autoencoder score",
     "display display_images export export_stages files cli tables reproduce experiments heads "
     "alternation __main__ cvxnn",
 )

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         ThresholdNetwork,
     )
     from cvxnn.assess import certify_network
+    from cvxnn.autoencoder import ConvexAutoencoder
     from cvxnn.certificate import Certificate, Exactness, Scope, Verification, verify
     from cvxnn.denoiser import ConvexDenoiser, Filters
     from cvxnn.density import ConvexDensity
@@ -89,6 +90,7 @@ __all__ = [
     "ConvGated",
     "ConvNetwork",
     "ConvReLU",
+    "ConvexAutoencoder",
     "ConvexClassifier",
     "ConvexClassifierCV",
     "ConvexDenoiser",
@@ -198,6 +200,7 @@ _NAMES = {
         "ThresholdNetwork",
     ),
     "assess": ("certify_network",),
+    "autoencoder": ("ConvexAutoencoder",),
     "certificate": ("Certificate", "Exactness", "Scope", "Verification", "verify"),
     "denoiser": ("ConvexDenoiser", "Filters"),
     "density": ("ConvexDensity",),

@@ -9,6 +9,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
 from cvxnn.architectures import BY_NAME
+from cvxnn.autoencoder import ConvexAutoencoder
 from cvxnn.denoiser import ConvexDenoiser
 from cvxnn.density import ConvexDensity
 from cvxnn.encoding import ColumnEncoder
@@ -31,6 +32,7 @@ Json = dict[str, Any]
 _NETWORKS = ConvexRegressor, ConvexRegressorCV, ConvexClassifier, ConvexClassifierCV
 _SERIES = ConvexForecaster, ConvexDensity
 _RECORDS = (
+    ConvexAutoencoder,
     ConvexDenoiser,
     ConvexHead,
     ConvexSpline,
@@ -64,8 +66,8 @@ def packed(step: Any, prefix: str, arrays: Arrays) -> Json:
         raise UnsupportedError(
             f"a model file cannot hold {kind}; expected ConvexRegressor, ConvexClassifier or their "
             "CV versions, alone or in a Pipeline after ColumnEncoder and StandardScaler steps, "
-            "ConvexForecaster, ConvexDensity, ConvexDenoiser, ConvexHead, ConvexSpline, "
-            "LayerwiseClassifier, RobustClassifier or what fit_quantised returns"
+            "ConvexAutoencoder, ConvexForecaster, ConvexDensity, ConvexDenoiser, ConvexHead, "
+            "ConvexSpline, LayerwiseClassifier, RobustClassifier or what fit_quantised returns"
         )
     if is_dataclass(step):
         return {"kind": kind, "features": None, **fields_of(step, prefix, arrays, packed)}
