@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from cvxnn.quantised import QuantisedFit, QuantisedNetwork, fit_quantised
     from cvxnn.regimes import Regimes
     from cvxnn.robust import RobustClassifier, worst_case
+    from cvxnn.score import ConvexScore
     from cvxnn.solve import Solution, Status
     from cvxnn.spline import ConvexSpline
     from cvxnn.stages import Stage
@@ -99,6 +100,7 @@ __all__ = [
     "ConvexHead",
     "ConvexRegressor",
     "ConvexRegressorCV",
+    "ConvexScore",
     "ConvexSpline",
     "DeepConvGated",
     "DeepConvNetwork",
@@ -222,6 +224,7 @@ _NAMES = {
     "quantised": ("QuantisedFit", "QuantisedNetwork", "fit_quantised"),
     "regimes": ("Regimes",),
     "robust": ("RobustClassifier", "worst_case"),
+    "score": ("ConvexScore",),
     "solve": ("Solution", "Status"),
     "spline": ("ConvexSpline",),
     "stages": ("Stage",),

@@ -112,7 +112,7 @@ class ScoreLine:
         return self.arcs.reach(sums[self.arcs.high] - sums[self.arcs.low])
 
     def orthogonal(self, dual: Floats) -> Floats:
-        """Return q with sum w q = 0 for an intercept and sum w q x = -1 for a slope, near `dual`."""
+        """Return q near `dual` with sum w q = 0 for an intercept, sum w q x = -1 for a slope."""
         columns = [np.ones_like(self.x)] * self.intercept + [self.x] * self.skip
         if not columns:
             return dual
@@ -183,7 +183,9 @@ class ScoreLine:
         units, outputs = -cones[:, :, 1:].reshape(-1, 2), np.repeat([-1.0, 1.0], m)
         sizes = np.linalg.norm(units, axis=1)
         (kept,) = np.nonzero(sizes > max(_LEAST * sizes.max(initial=0.0), 1e-12))
-        turned = np.array([self._inward(units[j] / sizes[j], j % m) for j in kept]).reshape(-1, 2)
+        turned = np.array([self._inward(units[j] / sizes[j], int(j) % m) for j in kept]).reshape(
+            -1, 2
+        )
         return self._network(turned, outputs[kept] * sizes[kept], dual), dual
 
     def _inward(self, unit: Floats, arc: int) -> Floats:
@@ -200,12 +202,12 @@ class ScoreLine:
             values = (moved[0] * self.x + moved[1]) / np.hypot(1.0, self.x)
             if (np.where(expected, values, -values) > _CLEAR).all():
                 return np.asarray(moved)
-        return middle
+        return np.asarray(middle)
 
     def _network(self, units: Floats, sizes: Floats, dual: Floats) -> ReLUNetwork:
         values = np.maximum(self.x[:, None] * units[:, 0] + units[:, 1], 0) @ sizes
         free = [self.x] * self.skip + [np.ones_like(self.x)] * self.intercept
-        found = np.zeros(0)
+        found: Any = np.zeros(0)
         if free:
             roots, basis = np.sqrt(self.weights), np.stack(free, axis=1)
             found = np.linalg.lstsq(roots[:, None] * basis, roots * (dual - values), rcond=None)[0]

@@ -23,6 +23,7 @@ from cvxnn.heads import ConvexHead
 from cvxnn.layerwise import LayerwiseClassifier
 from cvxnn.quantised import QuantisedFit
 from cvxnn.robust import RobustClassifier
+from cvxnn.score import ConvexScore
 from cvxnn.solver_choice import SOLVERS
 from cvxnn.spline import ConvexSpline
 from cvxnn.training import LOSSES
@@ -35,6 +36,7 @@ _RECORDS = (
     ConvexAutoencoder,
     ConvexDenoiser,
     ConvexHead,
+    ConvexScore,
     ConvexSpline,
     LayerwiseClassifier,
     RobustClassifier,
@@ -67,7 +69,8 @@ def packed(step: Any, prefix: str, arrays: Arrays) -> Json:
             f"a model file cannot hold {kind}; expected ConvexRegressor, ConvexClassifier or their "
             "CV versions, alone or in a Pipeline after ColumnEncoder and StandardScaler steps, "
             "ConvexAutoencoder, ConvexForecaster, ConvexDensity, ConvexDenoiser, ConvexHead, "
-            "ConvexSpline, LayerwiseClassifier, RobustClassifier or what fit_quantised returns"
+            "ConvexScore, ConvexSpline, LayerwiseClassifier, RobustClassifier or what "
+            "fit_quantised returns"
         )
     if is_dataclass(step):
         return {"kind": kind, "features": None, **fields_of(step, prefix, arrays, packed)}
