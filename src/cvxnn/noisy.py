@@ -1,6 +1,6 @@
 """What noise tells of a score: its loss on noisy samples, and how steep it is among them."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,19 @@ _DRAWS = 20
 """How often noise is drawn for every sample."""
 _STEEP = 200
 """Samples at which the steepness of a score is measured."""
+
+
+class Level(NamedTuple):
+    """A noise level: its noisy samples and what a network is to predict of them."""
+
+    noisy: Floats
+    target: Floats
+
+
+def noisy_copies(X: Floats, sigma: float, copies: int, seed: Any) -> Level:
+    """Return copies of samples (n, d) with noise, and minus the noise over sigma [Vincent2011]."""
+    drawn = np.random.default_rng(seed).standard_normal((copies * len(X), X.shape[1]))
+    return Level(np.tile(X, (copies, 1)) + sigma * drawn, -drawn / sigma)
 
 
 def silverman(X: Floats) -> Floats:

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Iterator
 from numbers import Integral, Real
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -21,15 +21,8 @@ from cvxnn.everywhere.matching import GatedMatch, LineMatch, Match, validated_st
 from cvxnn.everywhere.scores import objective
 from cvxnn.lags import Floats
 from cvxnn.langevin import langevin
-from cvxnn.noisy import noisy_loss, silverman, steepness
+from cvxnn.noisy import Level, noisy_copies, noisy_loss, silverman, steepness
 from cvxnn.samples import fingerprint
-
-
-class Level(NamedTuple):
-    """A noise level: its noisy samples and what the network is to predict."""
-
-    noisy: Floats
-    target: Floats
 
 
 class ConvexScore(BaseEstimator):
@@ -39,15 +32,16 @@ class ConvexScore(BaseEstimator):
 
         mean of |s(x_i)|^2 / 2 + trace of the Jacobian of s at x_i + alpha * weight decay
 
-    whose trace is linear in the blocks of the convex program [ZhangPilanci2024]. For one column
-    and architecture "relu" it is over all ReLU networks of any width. For several columns gates
-    are given, blocks are matrices with a nuclear norm, and the bound is for these gates. Neurons
-    whose kink is on a sample change the Jacobian there and no output: below a threshold of alpha
-    the objective has no lower bound, which is told before training. At kinks the derivative counts
-    as the side that is less, which networks come as near as one likes.
+    whose trace is linear in the blocks of the convex program [ZhangPilanci2024]. For one column and
+    "relu" it is over all ReLU networks of any width. For several columns blocks are matrices with a
+    nuclear norm, and the bound is for the gates at hand and the loss as it stands, which does not
+    see that gated networks jump: for a score that is to be used there pass `noise`. Neurons whose
+    kink is on a sample change the Jacobian and no output: below a threshold of alpha the objective
+    has no lower bound, which is told before training. At kinks the derivative counts as the side
+    that is less, which networks come as near as one likes.
 
-    With `noise` it is denoising score matching [Vincent2011]: `ConvexRegressor` on copies of the
-    samples with noise added, which predicts -noise / sigma; that is bounded for every alpha, and
+    With `noise` it is denoising score matching [Vincent2011]: `ConvexRegressor` predicts
+    -noise / sigma from copies of the samples with noise added. That is bounded for every alpha, and
     the score is that of the density of the noisy samples.
 
     Parameters
@@ -341,10 +335,7 @@ class ConvexScore(BaseEstimator):
 
     def _noisy(self, X: Floats, place: int) -> Level:
         """Return copies of the samples with noise of a level, and minus the noise over sigma."""
-        rng = np.random.default_rng([self.seed_, place])
-        drawn = rng.standard_normal((int(self.copies) * len(X), X.shape[1]))
-        sigma = self._levels()[place]
-        return Level(np.tile(X, (int(self.copies), 1)) + sigma * drawn, -drawn / sigma)
+        return noisy_copies(X, self._levels()[place], int(self.copies), [self.seed_, place])
 
     def _architecture(self, width: int) -> Architecture:
         choice = self.architecture
