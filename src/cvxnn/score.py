@@ -94,22 +94,9 @@ class ConvexScore(BaseEstimator):
     """
 
     _held = (
-        "regressors_",
-        "network_",
-        "certificate_",
-        "alpha_",
-        "alpha_max_",
-        "threshold_",
-        "dual_",
-        "generators_",
-        "interior_",
-        "seed_",
-        "fingerprint_",
-        "mean_",
-        "spread_",
-        "farthest_",
-        "bandwidth_",
-        "steepness_",
+        *("regressors_", "network_", "certificate_", "alpha_", "alpha_max_", "threshold_"),
+        *("dual_", "generators_", "interior_", "seed_", "fingerprint_"),
+        *("mean_", "spread_", "farthest_", "bandwidth_", "steepness_"),
     )
 
     def __init__(
@@ -199,8 +186,9 @@ class ConvexScore(BaseEstimator):
                 stacklevel=3,
             )
         limits = {"tol": self.tol, "max_iter": self.max_iter, "max_time": self.max_time}
-        found = match.solve(self.alpha_, bounds.interior, **limits)
-        self.network_, self.dual_, self.certificate_ = found
+        self.network_, self.dual_, self.certificate_ = match.solve(
+            self.alpha_, bounds.interior, **limits
+        )
         self.generators_ = match.generators
         if not self.certificate_.proves(self.tol):
             warnings.warn(

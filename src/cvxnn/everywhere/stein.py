@@ -190,6 +190,9 @@ class Stein:
     ) -> Solution:
         """Return the optimum at a strength above the threshold, certified for these gates."""
         program = self.at(alpha)
+        if start is None:
+            blocks = np.zeros(program.lift.in_shape)
+            start = Iterate(blocks, self.free.coefficients(self.base), np.zeros_like(self.X))
 
         def judge(iterate: Iterate) -> tuple[Certificate, Iterate]:
             lower, dual = self.bound(iterate.dual, interior, alpha)

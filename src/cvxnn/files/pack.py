@@ -197,7 +197,7 @@ def _param(name: str, value: Any) -> Any:
         return int(value) if isinstance(value, int | np.integer) else None
     if name == "gates" and not isinstance(value, str):
         return {"name": "generators_"}  # the array is stored once, as that attribute
-    if name == "alphas" and np.ndim(value):
+    if name in ("alphas", "noise") and np.ndim(value):
         return np.asarray(value, dtype=np.float64).tolist()
     if name == "class_weight" and isinstance(value, dict):
         return [[_plain(name, label), _plain(name, weight)] for label, weight in value.items()]
