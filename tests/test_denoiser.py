@@ -1,4 +1,4 @@
-"""Restored images against the dense program on patches, and as linear filters (sections O and I)."""
+"""Restored images against the dense program on patches, as linear filters, and residuals (O, I)."""
 
 import cvxpy as cp
 import numpy as np

@@ -23,6 +23,7 @@ from cvxnn.lags import Floats
 from cvxnn.langevin import langevin
 from cvxnn.noisy import Level, noisy_copies, noisy_loss, silverman, steepness
 from cvxnn.samples import fingerprint
+from cvxnn.solve import Solver
 
 
 class ConvexScore(BaseEstimator):
@@ -56,8 +57,8 @@ class ConvexScore(BaseEstimator):
         "auto" takes the strength of the least loss on held-out samples.
     skip, fit_intercept : bool, default=True
         Unpenalised linear part and intercept: the score of a Gaussian, to which neurons add.
-    gates, n_gates, tol, max_iter, max_time, proof_time, random_state
-        As in `ConvexRegressor`; `proof_time` is for denoising.
+    gates, n_gates, solver, tol, max_iter, max_time, proof_time, random_state
+        As in `ConvexRegressor`; `proof_time` and `solver` are for denoising.
 
     Attributes
     ----------
@@ -67,7 +68,8 @@ class ConvexScore(BaseEstimator):
         One for each level; empty without noise.
     bandwidth_ : array (d,)
         Standard deviation of the noise that `score` and alpha="auto" measure with: the least
-        noise, or Silverman's rule for kernels [Silverman1986].
+        noise, or a quarter of Silverman's rule for kernels [Silverman1986], which is wide for a
+        density of several humps.
     threshold_ : float
         Strength from which on the objective is proved to be bounded; 0 with noise.
     alpha_max_ : float
@@ -110,6 +112,7 @@ class ConvexScore(BaseEstimator):
         fit_intercept: bool = True,
         gates: Any = "auto",
         n_gates: int = 64,
+        solver: str | Solver = "auto",
         tol: float = 1e-4,
         max_iter: int = 20_000,
         max_time: float | None = None,
@@ -124,6 +127,7 @@ class ConvexScore(BaseEstimator):
         self.fit_intercept = fit_intercept
         self.gates = gates
         self.n_gates = n_gates
+        self.solver = solver
         self.tol = tol
         self.max_iter = max_iter
         self.max_time = max_time
@@ -141,7 +145,7 @@ class ConvexScore(BaseEstimator):
         _, sizes, axes = np.linalg.svd(X - self.mean_, full_matrices=False)
         self.spread_ = (axes.T * (sizes / len(X) ** 0.5)) @ axes
         levels = self._levels()
-        self.bandwidth_ = np.full(X.shape[1], levels[-1]) if levels else silverman(X)
+        self.bandwidth_ = np.full(X.shape[1], levels[-1]) if levels else silverman(X) / 4
         self.farthest_ = float(np.linalg.norm(X - self.mean_, axis=1).max())
         if levels:
             self._regress(X)
@@ -154,8 +158,8 @@ class ConvexScore(BaseEstimator):
 
     def _regress(self, X: Floats) -> None:
         """Train a network for every noise level."""
-        names = ("skip", "fit_intercept", "gates", "n_gates", "tol", "max_iter", "max_time")
-        words = {name: getattr(self, name) for name in (*names, "proof_time", "alpha")}
+        names = ("skip", "fit_intercept", "gates", "n_gates", "solver", "tol", "max_iter")
+        words = {name: getattr(self, name) for name in (*names, "max_time", "proof_time", "alpha")}
         architecture = self._architecture(X.shape[1])
         self.regressors_ = []
         for place in range(len(self._levels())):
@@ -387,5 +391,7 @@ class ConvexScore(BaseEstimator):
             value = getattr(self, name)
             if not (isinstance(value, Integral) and int(value) >= 1):
                 raise ValueError(f"{name} is {value!r}; expected a positive integer")
+        if self.noise is None and self.solver != "auto":
+            raise ValueError(f"solver is {self.solver!r} and noise is None; expected 'auto' there")
         if not (isinstance(self.tol, Real) and float(self.tol) > 0):
             raise ValueError(f"tol is {self.tol!r}; expected a positive number")
