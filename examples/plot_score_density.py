@@ -2,10 +2,10 @@
 Can a density be learned from its samples by a convex program?
 ==============================================================
 
-The score of a density, the gradient of its logarithm, says where to go from a point to where samples
-are. Score matching trains a network to be one, without the density: in one column to the optimum
-over all ReLU networks, and in the plane by predicting the noise that was added to samples. Samples
-that follow the score with a little noise are new samples of the density.
+The score of a density, the gradient of its logarithm, says where to go from a point to where
+samples are. Score matching trains a network to be one, without the density: in one column to the
+optimum over all ReLU networks, and in the plane by predicting the noise that was added to samples.
+Samples that follow the score with a little noise are new samples of the density.
 """
 
 import matplotlib.pyplot as plt
@@ -79,8 +79,8 @@ for level, part in zip(plane.noise, plane.regressors_, strict=True):
 new = plane.sample(1500, steps=150, random_state=0)
 
 # %%
-# Left the samples, in the middle the score of each noise level's network, where much noise shows the
-# way from afar and little noise the shape; right, samples that went along it.
+# Left the samples, in the middle the scores of two noise levels: much noise shows the way from afar
+# and little noise the shape. Right, samples that went along them.
 
 side = np.linspace(-2.6, 2.6, 26)
 mesh = np.stack(np.meshgrid(side, side), axis=-1)
