@@ -3,9 +3,9 @@ What does the score of faces know?
 ==================================
 
 Faces in the space of their leading principal components, a network for every noise level that
-predicts the noise: a convex program each, with a certificate. Its score denoises a face in one step,
-as ``x + sigma^2 score(x)``, and new faces come from following it. Without a folder in ``CVXNN_DATA``
-scikit-learn's digits stand in.
+predicts the noise: a convex program each, with a certificate. Its score denoises a face in one
+step, as ``x + sigma^2 score(x)``, and new faces come from following it. Without a folder in
+``CVXNN_DATA`` scikit-learn's digits stand in.
 """
 
 import matplotlib.pyplot as plt
@@ -31,8 +31,9 @@ X, X_test = pca.transform(train), pca.transform(test)
 print(f"{len(X)} images, {kept} components with {pca.explained_variance_ratio_.sum():.0%} of it")
 
 # %%
-# Noise of four sizes in units of each component's spread. The unpenalised part of the network is the
-# score of a Gaussian; what neurons add is what faces are beyond that.
+# Noise of four sizes in units of each component's spread. The unpenalised part of the network is
+# the score of a Gaussian; what neurons add is what faces are beyond that. The warning says that
+# under much noise nothing is: there the best network has no neurons.
 
 words = {"copies": 3, "n_gates": 24, "solver": "fista", "tol": 5e-3, "random_state": 0}
 model = ConvexScore(noise=[2.0, 1.0, 0.5, 0.25], alpha=alpha, **words).fit(X)
@@ -47,9 +48,13 @@ for sigma, part in zip(model.noise, model.regressors_, strict=True):
 sigma, level = 1.0, 1
 noisy = X_test + sigma * np.random.default_rng(1).standard_normal(X_test.shape)
 restored = noisy + sigma**2 * model.predict(noisy, level=level)
-linear = noisy - sigma**2 * np.linalg.solve(
-    np.cov(X.T, bias=True) + sigma**2 * np.eye(kept), (noisy - X.mean(axis=0)).T
-).T
+linear = (
+    noisy
+    - sigma**2
+    * np.linalg.solve(
+        np.cov(X.T, bias=True) + sigma**2 * np.eye(kept), (noisy - X.mean(axis=0)).T
+    ).T
+)
 for name, answer in (("noisy", noisy), ("linear", linear), ("network", restored)):
     print(f"{name}: mean square {((answer - X_test) ** 2).mean():.4f} in units of the spread")
 drawn = model.sample(12, steps=150, random_state=3)
