@@ -89,7 +89,7 @@ def of_splines(n: int) -> int:
 
 def of_lines(n: int) -> int:
     """Return the bytes that score matching on a line holds: a conic program and its factor."""
-    return _SMALL + 20_000 * n
+    return _SMALL + 30_000 * n
 
 
 def of_columns(n: int, width: int, outputs: int) -> int:
