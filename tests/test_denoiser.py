@@ -1,11 +1,11 @@
-"""Restored images against the dense program on patches, and as linear filters (section O)."""
+"""Restored images against the dense program on patches, as linear filters, and residuals (O, I)."""
 
 import cvxpy as cp
 import numpy as np
 import pytest
 from sklearn.base import clone
 
-from cvxnn import ConvexDenoiser, ReLU, Scope, enumerate_patterns, verify
+from cvxnn import ConvexDenoiser, ConvexRegressor, ReLU, Scope, enumerate_patterns, verify
 
 RNG = np.random.default_rng(0)
 CLEAN = np.zeros((2, 10, 10))
@@ -43,6 +43,24 @@ def test_section_O_it_is_the_dense_program_on_patches() -> None:
     best = cp.Problem(cp.Minimize(loss + 0.01 * decay), rows).solve(solver=cp.CLARABEL)
     assert model.certificate_.scope is Scope.ALL_NETWORKS
     assert model.certificate_.upper == pytest.approx(best, rel=1e-6)
+
+
+def test_section_I_the_residual_is_the_skip() -> None:
+    """Trained to predict clean less noisy, the network is the same but for the centre pixel."""
+    words = {"alpha": 1e-3, "n_gates": 10, "random_state": 0, "skip": True, "tol": 1e-8}
+    model = ConvexDenoiser(**words).fit(NOISY, CLEAN)
+    residual = ConvexRegressor("gated", **words)
+    residual.fit(patches_by_hand(NOISY, 3), (CLEAN - NOISY).ravel())
+    assert residual.certificate_.upper == pytest.approx(model.certificate_.upper, rel=1e-8)
+    np.testing.assert_allclose(
+        residual.predict(patches_by_hand(NOISY, 3)) + NOISY.ravel(),
+        model.predict(NOISY).ravel(),
+        atol=1e-4,
+    )
+    centre = np.zeros(9)
+    centre[4] = 1.0
+    shift = model.network_.skip[:, 0] - residual.network_.skip[:, 0]
+    np.testing.assert_allclose(shift, centre, atol=1e-3)
 
 
 def test_patches_are_those_around_pixels() -> None:

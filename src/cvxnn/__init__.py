@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         ThresholdNetwork,
     )
     from cvxnn.assess import certify_network
+    from cvxnn.autoencoder import ConvexAutoencoder
     from cvxnn.certificate import Certificate, Exactness, Scope, Verification, verify
     from cvxnn.denoiser import ConvexDenoiser, Filters
     from cvxnn.density import ConvexDensity
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from cvxnn.quantised import QuantisedFit, QuantisedNetwork, fit_quantised
     from cvxnn.regimes import Regimes
     from cvxnn.robust import RobustClassifier, worst_case
+    from cvxnn.score import ConvexScore
     from cvxnn.solve import Solution, Status
     from cvxnn.spline import ConvexSpline
     from cvxnn.stages import Stage
@@ -89,6 +91,7 @@ __all__ = [
     "ConvGated",
     "ConvNetwork",
     "ConvReLU",
+    "ConvexAutoencoder",
     "ConvexClassifier",
     "ConvexClassifierCV",
     "ConvexDenoiser",
@@ -97,6 +100,7 @@ __all__ = [
     "ConvexHead",
     "ConvexRegressor",
     "ConvexRegressorCV",
+    "ConvexScore",
     "ConvexSpline",
     "DeepConvGated",
     "DeepConvNetwork",
@@ -198,6 +202,7 @@ _NAMES = {
         "ThresholdNetwork",
     ),
     "assess": ("certify_network",),
+    "autoencoder": ("ConvexAutoencoder",),
     "certificate": ("Certificate", "Exactness", "Scope", "Verification", "verify"),
     "denoiser": ("ConvexDenoiser", "Filters"),
     "density": ("ConvexDensity",),
@@ -219,6 +224,7 @@ _NAMES = {
     "quantised": ("QuantisedFit", "QuantisedNetwork", "fit_quantised"),
     "regimes": ("Regimes",),
     "robust": ("RobustClassifier", "worst_case"),
+    "score": ("ConvexScore",),
     "solve": ("Solution", "Status"),
     "spline": ("ConvexSpline",),
     "stages": ("Stage",),

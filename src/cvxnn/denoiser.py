@@ -77,7 +77,8 @@ class ConvexDenoiser(BaseEstimator):
     gates, n_gates, solver, tol, max_iter, max_time, proof_time, random_state
         As in `ConvexRegressor`.
     skip : bool or "auto", default=True
-        An unpenalised linear filter beside the neurons.
+        An unpenalised linear filter beside the neurons. With one, to predict the clean pixel or
+        the residual, clean less noisy, is the same program: the centre pixel is in the filter.
 
     Attributes
     ----------

@@ -87,6 +87,21 @@ def of_splines(n: int) -> int:
     return _SMALL + 3 * 8 * n * min(MOST_KINKS, n)
 
 
+def of_lines(n: int) -> int:
+    """Return the bytes that score matching on a line holds: a conic program and its factor."""
+    return _SMALL + 30_000 * n
+
+
+def of_columns(n: int, width: int, outputs: int) -> int:
+    """Return the bytes that score matching by gates holds.
+
+    The columns (n, width) of all gates twice, the Gram matrix of the smaller side and its vectors,
+    and points in samples and columns for every output.
+    """
+    side = min(n, width)
+    return _BASE + 8 * (3 * n * width + 4 * side**2 + 12 * (n + width) * outputs)
+
+
 def of_quantised(n: int, d: int) -> int:
     """Return the bytes that the relaxation of quantised networks holds.
 

@@ -16,13 +16,22 @@ from cvxnn.functions import EigenNorm, Penalty, Ridge, SampleLoss, SphereMoments
 from cvxnn.program import Program
 from cvxnn.projection import by_projection
 from cvxnn.solve import Solver
-from cvxnn.solvers import ADMM, FISTA, Direct, Factored, Newton, Reference, WorkingSet
+from cvxnn.solvers import ADMM, FISTA, Direct, Factored, Newton, Reference, Shrinkage, WorkingSet
 from cvxnn.solvers.direct import MOST, side
 from cvxnn.solvers.reference import TINY
 
 SOLVERS: dict[str, Solver] = {
     solver.name: solver
-    for solver in (FISTA(), Factored(), Newton(), Direct(), ADMM(), WorkingSet(), Reference())
+    for solver in (
+        FISTA(),
+        Factored(),
+        Newton(),
+        Direct(),
+        Shrinkage(),
+        ADMM(),
+        WorkingSet(),
+        Reference(),
+    )
 }
 _ROUGH = 5e-3
 """Relative gap from which growth is light."""
@@ -55,7 +64,8 @@ def named(what: str, value: Any, table: dict[str, Any], allowed: Iterable[str]) 
 def solver_for(program: Program, choice: str | Solver) -> tuple[Solver, str]:
     """Return the solver that a user asked for and why it is this; "auto" goes by the program.
 
-    The linear system of the squared loss with a ridge penalty, where it is not too large; descent
+    A closed form, for linear autoencoders. The linear system of the squared loss with a ridge
+    penalty, where it is not too large; descent
     on factors where blocks are symmetric matrices or sums of heads and the loss is smooth.
     Newton's method, on a working set of gates unless the penalty is smooth, where the loss is
     smooth and there are no cones. Else the interior point reference while the program is tiny;
@@ -67,6 +77,8 @@ def solver_for(program: Program, choice: str | Solver) -> tuple[Solver, str]:
         solver: Solver = named("solver", choice, SOLVERS, ["auto", *SOLVERS])
         return solver, "asked for"
     n, (p, d, _) = program.lift.out_shape[0], program.lift.in_shape[:3]
+    if Shrinkage().why_not(program) is None:
+        return Shrinkage(), "a linear network that restores its data: a closed form"
     if side(n, d, p) <= MOST and Direct().why_not(program) is None:
         return Direct(), "the squared loss with a ridge penalty: one linear system"
     if Factored().why_not(program) is None:

@@ -9,6 +9,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
 from cvxnn.architectures import BY_NAME
+from cvxnn.autoencoder import ConvexAutoencoder
 from cvxnn.denoiser import ConvexDenoiser
 from cvxnn.density import ConvexDensity
 from cvxnn.encoding import ColumnEncoder
@@ -22,6 +23,7 @@ from cvxnn.heads import ConvexHead
 from cvxnn.layerwise import LayerwiseClassifier
 from cvxnn.quantised import QuantisedFit
 from cvxnn.robust import RobustClassifier
+from cvxnn.score import ConvexScore
 from cvxnn.solver_choice import SOLVERS
 from cvxnn.spline import ConvexSpline
 from cvxnn.training import LOSSES
@@ -31,8 +33,10 @@ Json = dict[str, Any]
 _NETWORKS = ConvexRegressor, ConvexRegressorCV, ConvexClassifier, ConvexClassifierCV
 _SERIES = ConvexForecaster, ConvexDensity
 _RECORDS = (
+    ConvexAutoencoder,
     ConvexDenoiser,
     ConvexHead,
+    ConvexScore,
     ConvexSpline,
     LayerwiseClassifier,
     RobustClassifier,
@@ -64,8 +68,9 @@ def packed(step: Any, prefix: str, arrays: Arrays) -> Json:
         raise UnsupportedError(
             f"a model file cannot hold {kind}; expected ConvexRegressor, ConvexClassifier or their "
             "CV versions, alone or in a Pipeline after ColumnEncoder and StandardScaler steps, "
-            "ConvexForecaster, ConvexDensity, ConvexDenoiser, ConvexHead, ConvexSpline, "
-            "LayerwiseClassifier, RobustClassifier or what fit_quantised returns"
+            "ConvexAutoencoder, ConvexForecaster, ConvexDensity, ConvexDenoiser, ConvexHead, "
+            "ConvexScore, ConvexSpline, LayerwiseClassifier, RobustClassifier or what "
+            "fit_quantised returns"
         )
     if is_dataclass(step):
         return {"kind": kind, "features": None, **fields_of(step, prefix, arrays, packed)}
@@ -192,7 +197,7 @@ def _param(name: str, value: Any) -> Any:
         return int(value) if isinstance(value, int | np.integer) else None
     if name == "gates" and not isinstance(value, str):
         return {"name": "generators_"}  # the array is stored once, as that attribute
-    if name == "alphas" and np.ndim(value):
+    if name in ("alphas", "noise") and np.ndim(value):
         return np.asarray(value, dtype=np.float64).tolist()
     if name == "class_weight" and isinstance(value, dict):
         return [[_plain(name, label), _plain(name, weight)] for label, weight in value.items()]

@@ -314,7 +314,7 @@ def _params(kind: Any, params: Json, generators: NDArray[np.float64]) -> Json:
 def _param(name: str, value: Any, generators: NDArray[np.float64]) -> Any:
     if name == "gates" and value == {"name": "generators_"}:
         return generators
-    if name == "alphas" and isinstance(value, list):
+    if name in ("alphas", "noise") and isinstance(value, list):
         return np.array([float(x) for x in value])
     if name == "class_weight" and isinstance(value, list):
         return {label: weight for label, weight in value}
