@@ -19,11 +19,12 @@ LAYERS = (
     "program projection shortest certificate",
     "solve solvers architectures",
     "assess everywhere flow isometry landscape margin optima path memory quantised samples "
-    "selection solver_choice stages stagewise support training truncation wasserstein",
+    "selection solver_choice stages stagewise support training truncation wasserstein critics",
     # encoding is a transformer of scikit-learn, evidence what its estimators show, reading what
     # they do with data
     "encoding evidence reading estimator estimators estimators_cv "
-    "lags timestamps regimes forecaster density spline robust denoiser layerwise",
+    "lags timestamps regimes forecaster density spline robust denoiser layerwise "
+    "quality generators latents gan progressive",
     "display display_images export export_stages files cli tables reproduce experiments heads "
     "alternation __main__ cvxnn",
 )

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from cvxnn.files import load, save
     from cvxnn.flow import MarginFlow, margin_flow
     from cvxnn.forecaster import ConvexForecaster
+    from cvxnn.gan import ConvexGAN
     from cvxnn.gates import enumerate_patterns
     from cvxnn.heads import ConvexHead
     from cvxnn.isometry import Interpolant, Isometry, interpolate, neural_isometry
@@ -94,6 +95,7 @@ __all__ = [
     "ConvexDenoiser",
     "ConvexDensity",
     "ConvexForecaster",
+    "ConvexGAN",
     "ConvexHead",
     "ConvexRegressor",
     "ConvexRegressorCV",
@@ -210,6 +212,7 @@ _NAMES = {
     "flow": ("MarginFlow", "margin_flow"),
     "alternation": ("Alternation", "alternate"),
     "heads": ("ConvexHead",),
+    "gan": ("ConvexGAN",),
     "gates": ("enumerate_patterns",),
     "isometry": ("Interpolant", "Isometry", "interpolate", "neural_isometry"),
     "landscape": ("from_sklearn", "from_torch", "polish", "stationarity"),

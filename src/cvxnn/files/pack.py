@@ -18,6 +18,7 @@ from cvxnn.estimators_cv import ConvexClassifierCV, ConvexRegressorCV
 from cvxnn.files.records import certificate_entry, fields_of
 from cvxnn.files.sealed import Arrays
 from cvxnn.forecaster import ConvexForecaster
+from cvxnn.gan import ConvexGAN
 from cvxnn.heads import ConvexHead
 from cvxnn.layerwise import LayerwiseClassifier
 from cvxnn.quantised import QuantisedFit
@@ -32,6 +33,7 @@ _NETWORKS = ConvexRegressor, ConvexRegressorCV, ConvexClassifier, ConvexClassifi
 _SERIES = ConvexForecaster, ConvexDensity
 _RECORDS = (
     ConvexDenoiser,
+    ConvexGAN,
     ConvexHead,
     ConvexSpline,
     LayerwiseClassifier,
@@ -64,7 +66,7 @@ def packed(step: Any, prefix: str, arrays: Arrays) -> Json:
         raise UnsupportedError(
             f"a model file cannot hold {kind}; expected ConvexRegressor, ConvexClassifier or their "
             "CV versions, alone or in a Pipeline after ColumnEncoder and StandardScaler steps, "
-            "ConvexForecaster, ConvexDensity, ConvexDenoiser, ConvexHead, ConvexSpline, "
+            "ConvexForecaster, ConvexDensity, ConvexDenoiser, ConvexGAN, ConvexHead, ConvexSpline, "
             "LayerwiseClassifier, RobustClassifier or what fit_quantised returns"
         )
     if is_dataclass(step):
