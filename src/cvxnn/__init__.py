@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from cvxnn.layerwise import LayerwiseClassifier
     from cvxnn.margin import MaxMargin, certify_margin, max_margin
     from cvxnn.optima import OptimalSet, optimal_set
+    from cvxnn.progressive import ProgressiveGAN
     from cvxnn.quantised import QuantisedFit, QuantisedNetwork, fit_quantised
     from cvxnn.regimes import Regimes
     from cvxnn.robust import RobustClassifier, worst_case
@@ -128,6 +129,7 @@ __all__ = [
     "Polynomial",
     "PolynomialNetwork",
     "Potential",
+    "ProgressiveGAN",
     "QuantisedFit",
     "QuantisedNetwork",
     "ReLU",
@@ -219,6 +221,7 @@ _NAMES = {
     "layerwise": ("LayerwiseClassifier",),
     "margin": ("MaxMargin", "certify_margin", "max_margin"),
     "optima": ("OptimalSet", "optimal_set"),
+    "progressive": ("ProgressiveGAN",),
     "quantised": ("QuantisedFit", "QuantisedNetwork", "fit_quantised"),
     "regimes": ("Regimes",),
     "robust": ("RobustClassifier", "worst_case"),

@@ -72,7 +72,7 @@ def critic_distance(
 
 
 def _first(d: int) -> Floats:
-    return np.eye(1, d)[0]
+    return np.asarray(np.eye(1, d)[0])
 
 
 def _swept(rows: Floats, signs: Floats) -> Discrepancy:

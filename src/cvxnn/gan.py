@@ -253,7 +253,7 @@ class ConvexGAN(BaseEstimator):
         check_is_fitted(self)
         return self.inverse_transform(way_between(first, last, steps, self.latent_))
 
-    @available_if(is_linear("transform"))
+    @available_if(is_linear("transform"))  # type: ignore[untyped-decorator]
     def transform(self, X: Any) -> Floats:
         """Return the mean latents (n, latent) of samples, given the noise of probabilistic PCA."""
         check_is_fitted(self)
@@ -265,7 +265,7 @@ class ConvexGAN(BaseEstimator):
         found[:, :k] = (rows - made.mean) @ made.components.T * shares
         return found
 
-    @available_if(is_linear("score_samples"))
+    @available_if(is_linear("score_samples"))  # type: ignore[untyped-decorator]
     def score_samples(self, X: Any) -> Floats:
         """Return log densities (n,) under probabilistic PCA, the generator with its noise.
 
@@ -288,7 +288,7 @@ class ConvexGAN(BaseEstimator):
             value = value + across / self.noise_variance_ + rest * np.log(self.noise_variance_)
         return np.asarray(-value / 2)
 
-    @available_if(is_linear("score"))
+    @available_if(is_linear("score"))  # type: ignore[untyped-decorator]
     def score(self, X: Any, y: Any = None) -> float:
         """Return the mean of `score_samples`."""
         return float(self.score_samples(X).mean())

@@ -1,6 +1,7 @@
 """Generators that meet a quadratic critic exactly: linear, of degree two, or a convex network."""
 
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,11 +70,11 @@ class Recipe(NamedTuple):
     """How the weights of a generator are found."""
 
     kind: str | Architecture
-    alpha: float
+    alpha: Any
     n_gates: int
     tol: float
     max_time: float | None
-    pairs: int | None
+    pairs: Any
 
     @classmethod
     def of(cls, model: Any) -> "Recipe":
@@ -88,10 +89,10 @@ class Recipe(NamedTuple):
         known = (*GENERATORS, *BY_NAME)
         if isinstance(self.kind, str) and self.kind not in known:
             raise ValueError(f"generator is {self.kind!r}; expected one of {', '.join(known)}")
-        if not (isinstance(self.alpha, int | float) and self.alpha > 0):
+        if not (isinstance(self.alpha, Real) and float(self.alpha) > 0):
             raise ValueError(f"alpha is {self.alpha!r}; expected a positive number")
         if self.pairs is not None and not (
-            isinstance(self.pairs, int | np.integer) and self.pairs >= 2
+            isinstance(self.pairs, Integral) and int(self.pairs) >= 2
         ):
             raise ValueError(
                 f"n_pairs is {self.pairs!r}; expected an integer of at least 2, or None"

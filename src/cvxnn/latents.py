@@ -48,16 +48,16 @@ def check_strength(lam: Any, n_components: Any, latent: Any) -> None:
                 f"lam is {lam!r} and n_components {n_components!r}; pass one of them: either "
                 "follows from the other"
             )
-        whole = isinstance(n_components, Integral) and n_components >= 1
+        whole = isinstance(n_components, Integral) and int(n_components) >= 1
         share = not isinstance(n_components, Integral) and (
-            isinstance(n_components, Real) and 0 < n_components < 1
+            isinstance(n_components, Real) and 0 < float(n_components) < 1
         )
         if not (whole or share):
             raise ValueError(
                 f"n_components is {n_components!r}; expected a positive integer, a share of the "
                 "variance between 0 and 1, or None"
             )
-    if latent is not None and not (isinstance(latent, Integral) and latent >= 1):
+    if latent is not None and not (isinstance(latent, Integral) and int(latent) >= 1):
         raise ValueError(f"latent is {latent!r}; expected a positive integer or None")
 
 

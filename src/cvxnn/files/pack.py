@@ -21,6 +21,7 @@ from cvxnn.forecaster import ConvexForecaster
 from cvxnn.gan import ConvexGAN
 from cvxnn.heads import ConvexHead
 from cvxnn.layerwise import LayerwiseClassifier
+from cvxnn.progressive import ProgressiveGAN
 from cvxnn.quantised import QuantisedFit
 from cvxnn.robust import RobustClassifier
 from cvxnn.solver_choice import SOLVERS
@@ -37,6 +38,7 @@ _RECORDS = (
     ConvexHead,
     ConvexSpline,
     LayerwiseClassifier,
+    ProgressiveGAN,
     RobustClassifier,
     QuantisedFit,
 )
@@ -47,6 +49,7 @@ KINDS: dict[str, Any] = {
 
 OBJECTS: dict[str, Mapping[str, Any]] = {
     "architecture": BY_NAME,
+    "generator": BY_NAME,
     "loss": LOSSES,
     "solver": SOLVERS,
 }
@@ -67,7 +70,7 @@ def packed(step: Any, prefix: str, arrays: Arrays) -> Json:
             f"a model file cannot hold {kind}; expected ConvexRegressor, ConvexClassifier or their "
             "CV versions, alone or in a Pipeline after ColumnEncoder and StandardScaler steps, "
             "ConvexForecaster, ConvexDensity, ConvexDenoiser, ConvexGAN, ConvexHead, ConvexSpline, "
-            "LayerwiseClassifier, RobustClassifier or what fit_quantised returns"
+            "LayerwiseClassifier, ProgressiveGAN, RobustClassifier or what fit_quantised returns"
         )
     if is_dataclass(step):
         return {"kind": kind, "features": None, **fields_of(step, prefix, arrays, packed)}
