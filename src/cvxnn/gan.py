@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
@@ -48,7 +48,7 @@ def is_linear(what: str) -> Callable[[Any], bool]:
     return check
 
 
-class ConvexGAN(BaseEstimator):
+class ConvexGAN(TransformerMixin, BaseEstimator):
     """A Wasserstein generative network with a convex critic, trained to a certified optimum.
 
         min over G of R(G) + max over critics D of mean D(x) - mean D(G) - lam * decay of D

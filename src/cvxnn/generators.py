@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from cvxnn import memory
 from cvxnn.architectures import BY_NAME, Architecture
 from cvxnn.certificate import Certificate, Exactness, Scope
 from cvxnn.critics import Moments, least_bound
@@ -163,6 +164,10 @@ def generator_of(
             **words, weights=weights, centre=np.zeros(len(turn)), degree=1, regressor=None
         )
     pairs = recipe.count(len(X))
+    if recipe.kind == "polynomial":
+        width = latents.shape[1] * (latents.shape[1] + 3) // 2
+        needed = 8 * (3 * len(latents) * width + min(width, pairs) ** 2)
+        memory.require(needed, ways_out="pass fewer n_components, or generator='gated_ridge'")
     seen, others = latents[:pairs], latents[pairs:]
     targets = _paired(X, moments, deviations, (seen @ turn) * deviations, rng)
     scale = float(deviations[0])
@@ -217,8 +222,8 @@ def _exact(scores: Floats, deviations: Floats) -> Floats:
     rank = int((values > 1e-10 * max(1.0, float(values[-1]))).sum())
     if rank < len(deviations):
         raise ValueError(
-            f"what the generator makes has {rank} directions and {len(deviations)} are asked for; "
-            "pass a smaller alpha, more n_pairs, or fewer n_components"
+            f"what the generator makes spans {rank} of {len(deviations)} directions; pass a smaller alpha, "
+            "more n_pairs, or fewer n_components"
         )
     root = (vectors / np.sqrt(values)) @ vectors.T
     return np.asarray(root / sizes[:, None] * deviations)

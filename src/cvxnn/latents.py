@@ -26,7 +26,8 @@ def as_table(
 
     ValueError for fewer than `least`, NaN and infinity, and other shapes than in training.
     """
-    shape = np.shape(X)
+    X = X if hasattr(X, "shape") else np.asarray(X)
+    shape = X.shape
     if len(shape) in (3, 4):
         X = np.asarray(X).reshape(shape[0], -1)
         if not reset and tuple(shape[1:]) != tuple(model.shape_):
@@ -90,7 +91,8 @@ def strength(
 
 def left_out(moments: Moments, k: int, d: int) -> float:
     """Return the mean variance of the d - k directions that are not generated."""
-    return float(moments.eigenvalues[k:].sum()) / (d - k) if k < d else 0.0
+    rest = float(moments.eigenvalues[k:].sum()) / (d - k) if k < d else 0.0
+    return rest if rest > 1e-14 * float(moments.eigenvalues[0]) else 0.0  # else it is rounding
 
 
 def say_zero(lam: float, moments: Moments) -> None:
