@@ -222,8 +222,8 @@ def _exact(scores: Floats, deviations: Floats) -> Floats:
     rank = int((values > 1e-10 * max(1.0, float(values[-1]))).sum())
     if rank < len(deviations):
         raise ValueError(
-            f"what the generator makes spans {rank} of {len(deviations)} directions; pass a smaller alpha, "
-            "more n_pairs, or fewer n_components"
+            f"what the generator makes spans {rank} of {len(deviations)} directions; pass a "
+            "smaller alpha, more n_pairs, or fewer n_components"
         )
     root = (vectors / np.sqrt(values)) @ vectors.T
     return np.asarray(root / sizes[:, None] * deviations)

@@ -28,7 +28,7 @@ from cvxnn.latents import (
 
 Floats = NDArray[np.float64]
 
-_SMALL = 8
+_SMALL = 4
 """Sides below this are not halved."""
 _LINEAR = 4000
 """Latents on which linear stages are computed, whose second moments are made exact."""
@@ -49,7 +49,7 @@ class ProgressiveGAN(BaseEstimator):
     ----------
     sides : tuple of int or None, default=None
         Heights of the stages, each a multiple of the one before it and the last that of the images;
-        None: halves, down to 8 pixels or an odd number. Images at lower resolutions are means of
+        None: halves, down to 4 pixels or an odd number. Images at lower resolutions are means of
         blocks.
     generator, alpha, n_gates, tol, max_time, n_pairs, random_state
         As in `ConvexGAN`, of every stage.
