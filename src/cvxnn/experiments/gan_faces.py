@@ -1,6 +1,7 @@
 """Faces from a Wasserstein generative network whose critic is solved for, and how good they are."""
 
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
 from cvxnn.critics import Moments, moments_of
+from cvxnn.errors import CertificateWarning
 from cvxnn.experiments.backbone import mobilenet
 from cvxnn.experiments.figures import BLUE, GREY, INK, ORANGE, styled
 from cvxnn.experiments.loaders import data_folder, digits, faces
@@ -253,16 +255,10 @@ def _ranks(images: Floats, seed: int) -> tuple[int, int]:
         model = ProgressiveGAN(
             n_components=wide, latent=min(48, wide // 2), fresh=fresh, random_state=seed
         )
-        with np.errstate(all="ignore"), _quiet():
+        with warnings.catch_warnings(action="ignore", category=CertificateWarning):
             drawn = model.fit(images).sample(2 * wide, random_state=seed)
         found.append(int(np.linalg.matrix_rank(drawn.reshape(2 * wide, -1), rtol=1e-9)))
     return found[0], found[1]
-
-
-def _quiet() -> Any:
-    import warnings
-
-    return warnings.catch_warnings(action="ignore")
 
 
 def _pictures(models: dict[str, Any], images: Floats, seed: int) -> dict[str, Floats]:
