@@ -4,6 +4,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,8 +33,7 @@ MADE = 4000
 """Samples of every generator, so that its own chance is small beside that of the others."""
 QUICK = 1500
 """Images to train on at small size."""
-SHOWN = 12
-CLUSTERS = 50
+SHOWN, CLUSTERS = 12, 50
 
 
 class Row(NamedTuple):
@@ -89,7 +89,7 @@ def run(full: bool, seed: int, out: Path) -> Result:
         title=f"Images of {findings.side} x {findings.side} pixels by a critic in closed form",
         table=table(findings),
         notes=notes(findings),
-        findings={k: v for k, v in vars(findings).items() if k != "pictures"},
+        findings={key: x for key, x in vars(findings).items() if key != "pictures"},
         figure=draw(findings),
         out=out,
     )
@@ -139,10 +139,10 @@ def measure(full: bool = False, seed: int = 0) -> Findings:
         model.fit(images)
         seconds = time.process_time() - start
         gap = model.certificate_.relative_gap
-        rows.append(judge(name, seconds, gap, model.n_components_, _drawn(model)))
+        rows.append(judge(name, seconds, gap, model.n_components_, partial(_sampled, model)))
     rows += [
         judge(name, 0.0, float("nan"), directions, make)
-        for name, directions, make in _baselines(images, moments, len(others), seed)
+        for name, directions, make in _baselines(images, moments, seed)
     ]
     line = models["linear"]
     weights = line.generator_.weights @ line.generator_.components
@@ -168,13 +168,11 @@ Maker = Callable[[int, int], Floats]
 """Samples of a number and a seed."""
 
 
-def _drawn(model: Any) -> Maker:
-    return lambda count, seed: model.sample(count, random_state=seed)
+def _sampled(model: Any, count: int, seed: int) -> Floats:
+    return np.asarray(model.sample(count, random_state=seed))
 
 
-def _baselines(
-    images: Floats, moments: Moments, count: int, seed: int
-) -> list[tuple[str, int, Maker]]:
+def _baselines(images: Floats, moments: Moments, seed: int) -> list[tuple[str, int, Maker]]:
     """Return a Gaussian of the whole covariance, and clusters with a spread of their own."""
     rows, shape = images.reshape(len(images), -1), images.shape[1:]
     roots = np.sqrt(moments.eigenvalues)[:, None] * moments.components
@@ -307,7 +305,9 @@ def notes(findings: Findings) -> tuple[str, ...]:
     rows = {row.name: row for row in findings.rows}
     line, curve, whole = rows["linear"], rows["polynomial"], rows["Gaussian"]
     first, last = findings.ranks
-    gated = rows["gated"]
+    gated, real, clusters = (
+        rows[name] for name in ("gated", "other real images", f"{CLUSTERS} clusters")
+    )
     return (
         f"{findings.source}. {findings.samples} images to train on, {findings.test_samples} others "
         f"to compare with, and {MADE} that are made. The distances of real images are what is left "
@@ -316,16 +316,18 @@ def notes(findings: Findings) -> tuple[str, ...]:
         "spectrum condition |C - G'G|_2 = lam holds. Every generator has the least mean of |G|^2 "
         "over all that do, and its gap is rounding.",
         "One linear stage is probabilistic PCA, and so are linear stages together: a quadratic "
-        "critic sees second moments alone. What a polynomial or a gated network adds is the shape "
-        "of the samples, learned from pairs that optimal transport makes.",
+        "critic sees second moments alone. Polynomials and gated networks have the same covariance "
+        "and learn the shape of the samples from pairs that optimal transport makes; with as many "
+        "directions as here they learn a part of it.",
         f"Sliced Wasserstein distance of the components: {line.sliced:.1f} linear, "
         f"{curve.sliced:.1f} polynomial, {gated.sliced:.1f} gated, {whole.sliced:.1f} a Gaussian "
-        f"with the whole covariance, {rows['other real images'].sliced:.1f} real images. Little is "
-        "to be gained there: in most directions images are nearly Gaussian, and the optimum takes "
-        "lam from every variance, which the whole Gaussian does not.",
+        f"with the whole covariance, {clusters.sliced:.1f} clusters, {real.sliced:.1f} real "
+        "images. In most directions images are nearly Gaussian, and hard to tell from one; the "
+        "optimum also takes lam from every variance, which the whole Gaussian does not.",
         f"Precision, the share of pictures near real ones: {line.precision:.2f} linear, "
         f"{curve.precision:.2f} polynomial, {gated.precision:.2f} gated, {whole.precision:.2f} the "
-        "Gaussian. That is where shape shows, and how much depends on the images.",
+        f"Gaussian, {clusters.precision:.2f} clusters, {real.precision:.2f} real images. A critic "
+        "that sees second moments cannot ask for more.",
         f"A chain whose stages have no latents of their own makes pictures of rank {first - 1} "
         f"about their mean; with them the rank is {last - 1}. Nothing was done to the pictures "
         "afterwards: no matching of histograms.",
@@ -352,8 +354,8 @@ def draw(findings: Findings) -> Any:
     figure = plt.figure(figsize=(12.4, 0.64 * len(labels)), layout="constrained")
     parts: Any = figure.subfigures(1, 2, width_ratios=(2.05, 1))
     left, right = parts
-    left.get_layout_engine().set(h_pad=0.02, hspace=0.0)
-    axes = left.subplots(len(labels), 1, squeeze=False)[:, 0]
+    left.get_layout_engine().set(h_pad=0.035, hspace=0.0)
+    axes = left.subplots(len(labels), 1)
     for axis, (name, label) in zip(axes, labels.items(), strict=True):
         axis.imshow(strip(shown[name]), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         axis.set_axis_off()
