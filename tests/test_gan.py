@@ -260,9 +260,13 @@ def test_bad_samples() -> None:
         quick("polynomial").fit(ROWS).score(ROWS)
 
 
-def test_monomials_that_would_not_fit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_would_not_fit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cvxnn.memory.available", lambda: 2**10)
-    with pytest.raises(MemoryBudgetError, match="n_components"):
+    with pytest.raises(MemoryBudgetError, match="fewer samples"):
+        quick("linear").fit(ROWS)
+    monkeypatch.setattr("cvxnn.memory.available", lambda: 2**18)
+    quick("linear").fit(ROWS)
+    with pytest.raises(MemoryBudgetError, match="fewer n_components"):
         quick("polynomial").fit(ROWS)
 
 

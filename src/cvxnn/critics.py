@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxnn import memory
 from cvxnn.everywhere.price import price
 from cvxnn.support import as_data
 
@@ -128,6 +129,8 @@ def moments_of(X: Floats, center: bool = True) -> Moments:
     [1.0, 0.0]
     """
     n, d = X.shape
+    held = 8 * (n * d + 3 * min(n, d) * d)
+    memory.require(held, ways_out="pass fewer samples, or smaller images")
     mean = X.mean(axis=0) if center else np.zeros(d)
     apart = X - mean
     if n >= d:

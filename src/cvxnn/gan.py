@@ -103,6 +103,8 @@ class ConvexGAN(TransformerMixin, BaseEstimator):
     ValueError
         For samples that are not finite or fewer than two, options out of range, and less latents
         than eigenvalues above lam.
+    MemoryBudgetError
+        Where covariances or monomials would not fit, before they are made.
 
     Examples
     --------

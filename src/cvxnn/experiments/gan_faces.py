@@ -270,8 +270,7 @@ def _pictures(models: dict[str, Any], images: Floats, seed: int) -> dict[str, Fl
         times = images.shape[1] // pictures.shape[1]
         found[f"stage {number}"] = pictures.repeat(times, axis=1).repeat(times, axis=2)
     found["way"] = staged.interpolate(drawn[0], drawn[1], SHOWN)
-    _, places = nearest_samples(found["gated, in stages"], images)
-    found["nearest"] = images[places[:, 0]]
+    found["nearest"] = images[nearest_samples(found["gated, in stages"], images)[1][:, 0]]
     return found
 
 
