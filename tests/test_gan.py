@@ -15,6 +15,7 @@ from sklearn.utils.estimator_checks import check_estimator
 from cvxnn import ConvexGAN, GatedRidge, load, save
 from cvxnn.critics import critic_distance, least_mean, least_weights, moments_of
 from cvxnn.errors import CertificateWarning, MemoryBudgetError
+from cvxnn.export import to_torch
 from cvxnn.latents import way_between
 
 NOTE = np.random.default_rng(4)
@@ -184,6 +185,16 @@ def test_model_files_keep_samples_to_the_last_bit(generator: Any, tmp_path: Path
     assert clone(again).get_params()["n_pairs"] == 200
 
 
+@pytest.mark.parametrize("generator", ["linear", *NONLINEAR])
+def test_a_torch_module_of_latents(generator: str) -> None:
+    torch = pytest.importorskip("torch")
+    model = quick(generator, latent=4).fit(ROWS.reshape(400, 5, 1))
+    latents = np.random.default_rng(0).standard_normal((6, 4))
+    made = to_torch(model)(torch.tensor(latents)).detach().numpy()
+    np.testing.assert_allclose(made, model.inverse_transform(latents), atol=1e-9)
+    assert made.shape == (6, 5, 1)
+
+
 def test_images_come_back_as_images_and_the_way_between_them() -> None:
     images = load_digits().images[:300].astype(int)
     model = ConvexGAN(n_components=10, latent=12).fit(images)
@@ -247,6 +258,8 @@ def test_bad_options(words: dict, match: str) -> None:
 def test_bad_samples() -> None:
     with pytest.raises(ValueError, match="minimum of 2"):
         ConvexGAN().fit(ROWS[:1].reshape(1, 5, 1))
+    with pytest.raises(ValueError, match="0 sample"):
+        ConvexGAN().fit(np.zeros((0, 4, 4)))
     with pytest.raises(ValueError, match="NaN"):
         ConvexGAN().fit(np.where(ROWS > 4, np.nan, ROWS))
     model = ConvexGAN().fit(ROWS)

@@ -25,8 +25,8 @@ LAYERS = (
     "encoding evidence reading estimator estimators estimators_cv "
     "lags timestamps regimes forecaster density spline robust denoiser layerwise "
     "quality generators latents gan progressive",
-    "display display_images export export_stages files cli tables reproduce experiments heads "
-    "alternation __main__ cvxnn",
+    "display display_images export export_gan export_stages files cli tables reproduce experiments "
+    "heads alternation __main__ cvxnn",
 )
 RANK = {unit: rank for rank, layer in enumerate(LAYERS) for unit in layer.split()}
 

@@ -1,6 +1,7 @@
 """What generative models share: strengths, latents, noise, and samples as tables."""
 
 import warnings
+from math import prod
 from numbers import Integral, Real
 from typing import Any
 
@@ -29,7 +30,7 @@ def as_table(
     X = X if hasattr(X, "shape") else np.asarray(X)
     shape = X.shape
     if len(shape) in (3, 4):
-        X = np.asarray(X).reshape(shape[0], -1)
+        X = np.asarray(X).reshape(shape[0], prod(shape[1:]))
         if not reset and tuple(shape[1:]) != tuple(model.shape_):
             raise ValueError(f"images are {shape[1:]}; expected {model.shape_}, as in training")
     words: Any = {"dtype": np.float64, "ensure_min_samples": least if reset else 1}
