@@ -321,8 +321,8 @@ def notes(findings: Findings) -> tuple[str, ...]:
         f"Sliced Wasserstein distance of the components: {line.sliced:.1f} linear, "
         f"{curve.sliced:.1f} polynomial, {gated.sliced:.1f} gated, {whole.sliced:.1f} a Gaussian "
         f"with the whole covariance, {clusters.sliced:.1f} clusters, {real.sliced:.1f} real "
-        "images. In most directions images are nearly Gaussian, and hard to tell from one; the "
-        "optimum also takes lam from every variance, which the whole Gaussian does not.",
+        "images. The optimum takes lam from every variance, which the Gaussian and the clusters do "
+        "not.",
         f"Precision, the share of pictures near real ones: {line.precision:.2f} linear, "
         f"{curve.precision:.2f} polynomial, {gated.precision:.2f} gated, {whole.precision:.2f} the "
         f"Gaussian, {clusters.precision:.2f} clusters, {real.precision:.2f} real images. A critic "
