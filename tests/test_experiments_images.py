@@ -7,7 +7,14 @@ import pytest
 
 from cvxnn import DeepConvReLU
 from cvxnn.architectures import DeepConvGated
-from cvxnn.experiments import cifar_conv, cnn_synthetic, cnn_three, descent_three, layerwise
+from cvxnn.experiments import (
+    cifar_conv,
+    cnn_synthetic,
+    cnn_three,
+    descent_three,
+    gan_faces,
+    layerwise,
+)
 from cvxnn.experiments.descent import Weights, descend, objective, outputs
 
 
@@ -167,3 +174,25 @@ def test_images_as_block_means() -> None:
     kind = DeepConvReLU(shape=(1, 7), kernel=3, bias=False)
     one, other = (kind.patches.rows(cnn_three.around(x)) for x in (ring, turned))
     np.testing.assert_array_equal(np.roll(one, 2, axis=0), other)
+
+
+# gan-faces
+
+
+def test_generators_of_images_on_what_is_bundled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CVXNN_DATA", raising=False)
+    monkeypatch.setattr(gan_faces, "MADE", 1500)
+    findings = gan_faces.measure()
+    assert findings.critic == pytest.approx(findings.lam, rel=1e-9)
+    rows = {row.name: row for row in findings.rows}
+    for row in findings.rows:
+        if not np.isnan(row.gap):
+            assert row.gap <= 1e-9
+            assert rows["other real images"].sliced < row.sliced
+    assert min(rows["polynomial"].precision, rows["gated"].precision) > rows["linear"].precision
+    kept = np.maximum(findings.spectrum - findings.lam, 0)
+    np.testing.assert_allclose(findings.made, kept, atol=1e-9)
+    first, last = findings.ranks
+    assert first < last
+    assert "stand in for them" in gan_faces.notes(findings)[0]
+    assert gan_faces.strip(np.zeros((3, 4, 5))).shape == (4, 17)

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from cvxnn.files import load, save
     from cvxnn.flow import MarginFlow, margin_flow
     from cvxnn.forecaster import ConvexForecaster
+    from cvxnn.gan import ConvexGAN
     from cvxnn.gates import enumerate_patterns
     from cvxnn.heads import ConvexHead
     from cvxnn.isometry import Interpolant, Isometry, interpolate, neural_isometry
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from cvxnn.layerwise import LayerwiseClassifier
     from cvxnn.margin import MaxMargin, certify_margin, max_margin
     from cvxnn.optima import OptimalSet, optimal_set
+    from cvxnn.progressive import ProgressiveGAN
     from cvxnn.quantised import QuantisedFit, QuantisedNetwork, fit_quantised
     from cvxnn.regimes import Regimes
     from cvxnn.robust import RobustClassifier, worst_case
@@ -97,6 +99,7 @@ __all__ = [
     "ConvexDenoiser",
     "ConvexDensity",
     "ConvexForecaster",
+    "ConvexGAN",
     "ConvexHead",
     "ConvexRegressor",
     "ConvexRegressorCV",
@@ -130,6 +133,7 @@ __all__ = [
     "Polynomial",
     "PolynomialNetwork",
     "Potential",
+    "ProgressiveGAN",
     "QuantisedFit",
     "QuantisedNetwork",
     "ReLU",
@@ -215,12 +219,14 @@ _NAMES = {
     "flow": ("MarginFlow", "margin_flow"),
     "alternation": ("Alternation", "alternate"),
     "heads": ("ConvexHead",),
+    "gan": ("ConvexGAN",),
     "gates": ("enumerate_patterns",),
     "isometry": ("Interpolant", "Isometry", "interpolate", "neural_isometry"),
     "landscape": ("from_sklearn", "from_torch", "polish", "stationarity"),
     "layerwise": ("LayerwiseClassifier",),
     "margin": ("MaxMargin", "certify_margin", "max_margin"),
     "optima": ("OptimalSet", "optimal_set"),
+    "progressive": ("ProgressiveGAN",),
     "quantised": ("QuantisedFit", "QuantisedNetwork", "fit_quantised"),
     "regimes": ("Regimes",),
     "robust": ("RobustClassifier", "worst_case"),

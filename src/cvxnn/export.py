@@ -11,7 +11,9 @@ from cvxnn.architectures import BY_NAME
 from cvxnn.arrays import to_numpy
 from cvxnn.denoiser import ConvexDenoiser
 from cvxnn.errors import UnsupportedError
+from cvxnn.export_gan import generator_to_torch
 from cvxnn.export_stages import stages_to_torch
+from cvxnn.gan import ConvexGAN
 from cvxnn.gates import reached
 from cvxnn.layerwise import LayerwiseClassifier
 
@@ -28,7 +30,8 @@ def to_torch(model: Any) -> Any:
     that torch has none of compute the network's own formula, with gradients in `weights_in`. The
     module is in evaluation mode and gives the outputs of the network, (n, c): classifiers their
     scores. Of a `ConvexDenoiser` it is one of images, (m, h, w) to (m, h, w), and of a
-    `LayerwiseClassifier` one of images (n, C, H, W), in float32.
+    `LayerwiseClassifier` one of images (n, C, H, W), in float32; of a `ConvexGAN` it is one of
+    latents (m, latent), to samples.
 
     Raises UnsupportedError where torch is not installed and for networks of no architecture here.
 
@@ -48,6 +51,10 @@ def to_torch(model: Any) -> Any:
         ) from error
     if isinstance(model, LayerwiseClassifier):
         return stages_to_torch(model)
+    if isinstance(model, ConvexGAN):
+        check_is_fitted(model)
+        inner = model.generator_.regressor
+        return generator_to_torch(model, None if inner is None else to_torch(inner))
     if isinstance(model, ConvexDenoiser):
         check_is_fitted(model)
         return _images(model, to_torch(model.network_))

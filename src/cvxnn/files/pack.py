@@ -19,8 +19,10 @@ from cvxnn.estimators_cv import ConvexClassifierCV, ConvexRegressorCV
 from cvxnn.files.records import certificate_entry, fields_of
 from cvxnn.files.sealed import Arrays
 from cvxnn.forecaster import ConvexForecaster
+from cvxnn.gan import ConvexGAN
 from cvxnn.heads import ConvexHead
 from cvxnn.layerwise import LayerwiseClassifier
+from cvxnn.progressive import ProgressiveGAN
 from cvxnn.quantised import QuantisedFit
 from cvxnn.robust import RobustClassifier
 from cvxnn.score import ConvexScore
@@ -35,10 +37,12 @@ _SERIES = ConvexForecaster, ConvexDensity
 _RECORDS = (
     ConvexAutoencoder,
     ConvexDenoiser,
+    ConvexGAN,
     ConvexHead,
     ConvexScore,
     ConvexSpline,
     LayerwiseClassifier,
+    ProgressiveGAN,
     RobustClassifier,
     QuantisedFit,
 )
@@ -49,6 +53,7 @@ KINDS: dict[str, Any] = {
 
 OBJECTS: dict[str, Mapping[str, Any]] = {
     "architecture": BY_NAME,
+    "generator": BY_NAME,
     "loss": LOSSES,
     "solver": SOLVERS,
 }
@@ -68,9 +73,9 @@ def packed(step: Any, prefix: str, arrays: Arrays) -> Json:
         raise UnsupportedError(
             f"a model file cannot hold {kind}; expected ConvexRegressor, ConvexClassifier or their "
             "CV versions, alone or in a Pipeline after ColumnEncoder and StandardScaler steps, "
-            "ConvexAutoencoder, ConvexForecaster, ConvexDensity, ConvexDenoiser, ConvexHead, "
-            "ConvexScore, ConvexSpline, LayerwiseClassifier, RobustClassifier or what "
-            "fit_quantised returns"
+            "ConvexAutoencoder, ConvexForecaster, ConvexDensity, ConvexDenoiser, ConvexGAN, "
+            "ConvexHead, ConvexScore, ConvexSpline, LayerwiseClassifier, ProgressiveGAN, "
+            "RobustClassifier or what fit_quantised returns"
         )
     if is_dataclass(step):
         return {"kind": kind, "features": None, **fields_of(step, prefix, arrays, packed)}

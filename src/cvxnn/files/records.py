@@ -11,6 +11,7 @@ from cvxnn.certificate import Certificate, Exactness, Scope
 from cvxnn.errors import UnsupportedError
 from cvxnn.everywhere.worst import WorstCase
 from cvxnn.files.sealed import Arrays
+from cvxnn.generators import Generator
 from cvxnn.patches import Patches
 from cvxnn.quantised import QuantisedFit, QuantisedNetwork
 from cvxnn.stages import Columns, Stage
@@ -31,7 +32,7 @@ NETWORKS: dict[str, Callable[[dict[str, Any]], Any]] = {
 
 RECORDS = {
     kind.__name__: kind
-    for kind in (WorstCase, QuantisedFit, Trained, Columns, Whitening, Patches, Stage)
+    for kind in (WorstCase, QuantisedFit, Trained, Columns, Whitening, Patches, Stage, Generator)
 }
 """What is its fields."""
 
