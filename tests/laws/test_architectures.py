@@ -30,6 +30,7 @@ from cvxnn.functions import Logistic, SampleLoss, Squared, mean_loss
 from cvxnn.gates import (
     Faces,
     HalfSpaces,
+    Mixes,
     Pairs,
     PatchGates,
     SubNetworks,
@@ -98,6 +99,14 @@ def test_masks_match_generators(architecture: Architecture, seed: int) -> None:
         known = [scores_by_hand(one, features, source) for one in problem.gates.generators]
         np.testing.assert_array_equal(problem.gates.masks, known)
         return  # all of them are too many
+    if isinstance(source, Mixes):
+        groups = features.reshape(-1, source.tokens, features.shape[1])
+        known = [
+            np.array([rule @ group >= 0 for group in groups]).reshape(features.shape)
+            for rule in problem.gates.generators
+        ]
+        np.testing.assert_array_equal(problem.gates.masks, known)
+        return
     if isinstance(source, Winners):
         expected = source.given(features, problem.gates.generators).masks
         each = problem.gates.generators @ features.T >= 0
