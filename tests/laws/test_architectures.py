@@ -102,7 +102,7 @@ def test_masks_match_generators(architecture: Architecture, seed: int) -> None:
     if isinstance(source, Mixes):
         groups = features.reshape(-1, source.tokens, features.shape[1])
         known = [
-            np.array([rule @ group >= 0 for group in groups]).reshape(features.shape)
+            np.array([mixed_by_hand(rule, group) >= 0 for group in groups]).reshape(features.shape)
             for rule in problem.gates.generators
         ]
         np.testing.assert_array_equal(problem.gates.masks, known)
@@ -153,6 +153,12 @@ def near_zero(x: np.ndarray, u: np.ndarray, views: int) -> np.ndarray:
     """The products x'u; of patches 0 for those that rounding made."""
     values = x @ u
     return np.where((views > 1) & (abs(values) < 1e-12 * (abs(x) @ abs(u))), 0.0, values)
+
+
+def mixed_by_hand(rule: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """The mix of tokens, where rounding is zero: one channel alone is the mean that rules avoid."""
+    values = rule @ group
+    return np.where(abs(values) < 1e-12 * (abs(rule) @ abs(group)), 0.0, values)
 
 
 def scores_by_hand(rule: np.ndarray, features: np.ndarray, source: Pairs) -> np.ndarray:
