@@ -25,7 +25,7 @@ LAYERS = (
     "encoding evidence reading estimator estimators estimators_cv "
     "lags timestamps regimes forecaster density spline robust denoiser layerwise",
     "display display_images export export_stages files cli tables reproduce experiments heads "
-    "alternation __main__ cvxnn",
+    "token_heads folding backbones alternation __main__ cvxnn",
 )
 RANK = {unit: rank for rank, layer in enumerate(LAYERS) for unit in layer.split()}
 

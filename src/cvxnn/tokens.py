@@ -195,6 +195,33 @@ def checked_shape(shape: Any) -> tuple[int, int]:
     return int(whole[0]), int(whole[1])
 
 
+def stacked(X: Any) -> Any:
+    """Return a list of sequences, of tokens each, as an array (n, s, w); all else as it is.
+
+    Raises ValueError for sequences of different lengths, and tokens of different widths.
+    """
+    sized = isinstance(X, list | tuple) and all(_is_sequence(each) for each in X)
+    if not sized or not len(X):
+        return X
+    widths = sorted({len(token) for sequence in X for token in sequence})
+    if len(widths) > 1:
+        raise ValueError(
+            f"tokens have widths {', '.join(map(str, widths))}; expected one width for all"
+        )
+    lengths = sorted({len(sequence) for sequence in X})
+    if len(lengths) > 1:
+        raise ValueError(
+            f"sequences have {lengths[0]} to {lengths[-1]} tokens; pad the shorter ones with "
+            "tokens of zeros, which count as none"
+        )
+    return np.asarray(X)
+
+
+def _is_sequence(value: Any) -> bool:
+    listed = list | tuple | np.ndarray
+    return isinstance(value, listed) and len(value) > 0 and isinstance(value[0], listed)
+
+
 def as_sequences(X: Any, shape: Sequence[int] | None) -> Any:
     """Return sequences (n, s, w) as rows (n, s * w); tables (n, s * w) are returned as they are.
 

@@ -104,6 +104,20 @@ def test_tables_and_wrong_shapes_are_told(kind: str) -> None:
         ConvexRegressor(kind, alpha=1.0, rank=2).fit(tokens, y)
 
 
+def test_sequences_of_different_lengths_or_widths_are_told() -> None:
+    rng = np.random.default_rng(0)
+    tokens, y = rng.standard_normal((6, 4, 3)), rng.standard_normal(6)
+    model = ConvexRegressor("linear_attention", alpha=0.01)
+    with pytest.raises(ValueError, match="sequences have 2 to 4 tokens; pad the shorter ones with"):
+        model.fit([*tokens[:5], tokens[5, :2]], y)
+    with pytest.raises(ValueError, match="tokens have widths 2, 3; expected one width for all"):
+        model.fit([*tokens[:5].tolist(), [[1.0, 2.0], *tokens[5, 1:].tolist()]], y)
+    found = model.fit(list(tokens), y).predict(list(tokens))
+    np.testing.assert_array_equal(found, model.predict(tokens))
+    with pytest.raises(ValueError, match=r"X has shape \(2, 3, 3\); expected \(n, 4, 3\)"):
+        model.predict(list(tokens[:2, :3]))
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -9,7 +9,7 @@ from cvxnn.architectures.conv import ConvGated, ConvReLU
 from cvxnn.architectures.deep_conv import DeepConvGated, DeepConvReLU
 from cvxnn.architectures.mixer import Mixer
 from cvxnn.patches import as_table
-from cvxnn.tokens import as_sequences
+from cvxnn.tokens import as_sequences, stacked
 
 SEQUENTIAL = Attention | Mixer
 """Architectures of heads, whose samples are sequences."""
@@ -37,13 +37,15 @@ def shape_of(architecture: Any) -> tuple[int, ...] | None:
 def as_rows(architecture: Any, X: Any) -> Any:
     """Return images or sequences as rows of a table, and tables as they are."""
     if isinstance(architecture, SEQUENTIAL):
-        return as_sequences(X, architecture.shape)
+        return as_sequences(stacked(X), architecture.shape)
     return as_table(X, images_of(architecture))
 
 
 def shaped(architecture: Any, X: Any) -> Any:
     """Return the architecture, with the shape of sequences (n, tokens, width) if it has none."""
-    found = getattr(X, "shape", ())
-    if isinstance(architecture, SEQUENTIAL) and architecture.shape is None and len(found) == 3:
-        return replace(architecture, shape=tuple(int(one) for one in found[1:]))
-    return architecture
+    if not isinstance(architecture, SEQUENTIAL) or architecture.shape is not None:
+        return architecture
+    found = getattr(stacked(X), "shape", ())
+    if len(found) != 3:
+        return architecture
+    return replace(architecture, shape=tuple(int(one) for one in found[1:]))
