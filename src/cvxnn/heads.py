@@ -26,8 +26,9 @@ Floats = NDArray[np.float64]
 
 _FLOATS = [np.float64, np.float32]
 _STRENGTHS = 7
-_RATIO = 1e-5
-"""The least strength over the largest: penalties on features of networks are weak."""
+_RATIO, _CUBIC = 1e-5, 1e-3
+"""The least strength over the largest: penalties on features of networks are weak, and less so on
+attention, whose outputs are cubic."""
 
 
 class ConvexHead(ClassifierMixin, BaseEstimator):
@@ -292,7 +293,8 @@ class ConvexHead(ClassifierMixin, BaseEstimator):
         if self.alpha != "auto":
             raise ValueError(f"alpha is {self.alpha!r}; expected 'auto' or a positive number")
         split = StratifiedShuffleSplit(1, test_size=self.validation, random_state=seed)
-        return ConvexClassifierCV(architecture, alphas=_STRENGTHS, ratio=_RATIO, cv=split, **words)
+        ratio = _CUBIC if isinstance(architecture, Attention) else _RATIO
+        return ConvexClassifierCV(architecture, alphas=_STRENGTHS, ratio=ratio, cv=split, **words)
 
     def decision_function(self, X: Any) -> Any:
         """Return the scores of features (n, d), or tokens: (n,) for two classes, else (n, k)."""

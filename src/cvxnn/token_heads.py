@@ -18,6 +18,8 @@ from cvxnn.training import require_memory
 
 Floats = NDArray[np.float64]
 
+_FLAT = 1e-6
+"""Size of a direction, relative to the largest, that is none."""
 _FIRST = 2048
 """Sequences of a stream whose tokens make the scaler."""
 
@@ -86,8 +88,9 @@ class TokenScaler(NamedTuple):
 def token_scaler(tokens: Any, floor: float, projection: int | None) -> TokenScaler:
     """Return the scaler of tokens (n, s, d), and their leading directions if there are to be fewer.
 
-    A deviation below `floor` times the median one counts as that much. Raises ValueError for a
-    projection that is not from 1 to d.
+    A deviation below `floor` times the median one counts as that much. Leading directions are
+    brought to one size, as descent on heads is slow where sizes differ; what is below `floor` times
+    the largest counts as that much. Raises ValueError for a projection that is not from 1 to d.
     """
     n, s, d = tokens.shape
     if projection is not None and not 1 <= projection <= d:
@@ -106,9 +109,11 @@ def token_scaler(tokens: Any, floor: float, projection: int | None) -> TokenScal
     alive = scale > 4 * np.finfo(tokens.dtype).eps * np.abs(mean)
     scale = np.where(alive & (scale > 0), scale, 1.0)
     scaled = second / np.outer(scale, scale)
-    basis = (
-        np.eye(d) if projection is None else np.linalg.eigh(scaled)[1][:, : -projection - 1 : -1]
-    )
+    basis = np.eye(d)
+    if projection is not None:
+        values, vectors = (each[..., : -projection - 1 : -1] for each in np.linalg.eigh(scaled))
+        sizes = np.sqrt(np.maximum(values, max(floor, _FLAT) ** 2 * values[0]))
+        basis = vectors / np.where(sizes > 0, sizes, 1.0)
     length = np.sqrt(np.trace(basis.T @ scaled @ basis))
     return TokenScaler(mean, scale, basis / length if length > 0 else basis)
 

@@ -218,7 +218,7 @@ def stacked(X: Any) -> Any:
 
 
 def _is_sequence(value: Any) -> bool:
-    listed = list | tuple | np.ndarray
+    listed: Any = list | tuple | np.ndarray
     return isinstance(value, listed) and len(value) > 0 and isinstance(value[0], listed)
 
 

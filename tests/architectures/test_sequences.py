@@ -183,6 +183,27 @@ def test_what_users_do(gated: bool, tmp_path: Path) -> None:
     assert module.hidden.weights_in.grad.abs().sum() > 0
 
 
+@laws
+@given(seed=SEEDS, gated=st.booleans())
+def test_the_outputs_are_sums_over_tokens(seed: int, gated: bool) -> None:
+    rng = np.random.default_rng(seed)
+    n, s, w, m = (int(k) for k in rng.integers(1, 4, 4))
+    X = rng.standard_normal((n, s * w))
+    network = AttentionNetwork(
+        weights_in=rng.standard_normal((m, w + 1, w + 1)),
+        weights_out=rng.standard_normal((m, w + 1, 2)),
+        intercept=rng.standard_normal(2),
+        skip=rng.standard_normal((s * w, 2)),
+        tokens=Tokens((s, w)),
+        readout=("mean", "sum", "first")[seed % 3],
+        gates=rng.standard_normal((m, w + 1, w + 1)) if gated else None,
+    )
+    parts = network.contributions(X)
+    assert parts.shape == (n, s, 2)
+    whole = parts.sum(axis=1) + X @ network.skip + network.intercept
+    np.testing.assert_allclose(whole, network(X), atol=1e-10 * (1 + np.abs(whole).max()))
+
+
 def test_alpha_is_found_by_validation() -> None:
     rng = np.random.default_rng(0)
     tokens = rng.standard_normal((40, 3, 2))

@@ -6,10 +6,12 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from cvxnn.architectures import heads
 from cvxnn.architectures.base import Sizes
 from cvxnn.architectures.shared import as_it_is, mean_network, unweighted
-from cvxnn.arrays import Array, double, namespace
+from cvxnn.arrays import Array, double, like, namespace
 from cvxnn.gates import Gates, NoGates, Pairs, Source, opened
 from cvxnn.maps import Heads
 from cvxnn.tokens import POSITIONS, READOUTS, Tokens, checked_shape
@@ -71,6 +73,25 @@ class AttentionNetwork:
     def map_of(self, features: Array, masks: Array | None) -> Heads:
         """Return the map of heads on tokens."""
         return _heads(features, self.tokens, self.readout, masks, 1)
+
+    def contributions(self, X: Array) -> Array:
+        """Return what every token adds to the outputs, (n, tokens, c) of (n, tokens * width).
+
+        A token's value x'W2 counts by the scores y'W1 x of all that ask it and are read out. Their
+        sum, with the intercept and the skip, is the output.
+        """
+        keys, shares = self.tokens.parted(double(self.tokens.rows(X)), self.readout)
+        xp, (n, s, _) = namespace(keys), keys.shape
+        asking, total = shares[:, :, None] * keys, 0.0
+        for j in range(self.n_neurons):
+            first, second = (like(each[j], keys) for each in (self.weights_in, self.weights_out))
+            asked = xp.sum(asking, axis=1, keepdims=True)
+            if self.gates is not None:
+                seen = xp.astype(opened(keys, like(self.gates[j], keys)), keys.dtype)
+                asked = xp.matmul(xp.matrix_transpose(seen), asking)
+            scores = xp.sum(xp.matmul(asked, first) * keys, axis=2, keepdims=True)
+            total = total + scores * xp.matmul(keys, second)
+        return total if self.n_neurons else like(np.zeros((n, s, len(self.intercept))), keys)
 
 
 @dataclass(frozen=True)
