@@ -190,7 +190,7 @@ class AttentionDisplay:
         a backbone, and `grid` (h, w) how the s tokens lie over an image. Raises ValueError for
         another model, and for a grid of another number of tokens.
         """
-        network = getattr(model, "network_", None)
+        network: Any = getattr(model, "network_", None)
         if not hasattr(network, "contributions"):
             raise ValueError(
                 f"{type(model).__name__} has no attention network; pass a classifier fitted with "
@@ -232,7 +232,8 @@ class AttentionDisplay:
             axis.imshow(pale, cmap="gray", vmin=0.0, vmax=1.0, extent=extent)
             largest = max(np.abs(values).max(), 1e-12)
             words = {"cmap": "RdBu_r", "vmin": -largest, "vmax": largest, "extent": extent}
-            axis.imshow(values, alpha=0.72, interpolation="bicubic", **words)
+            clear = 0.1 + 0.8 * np.abs(values) / largest  # where nothing is said the image is seen
+            axis.imshow(values, alpha=clear, interpolation="bicubic", **words)
             axis.set_title(title, loc="center")
             axis.set_axis_off()
         self.figure_, self.axes_ = axes[0].figure, axes

@@ -1,5 +1,6 @@
 """Attention on frozen tokens: a convex head beside heads of pooled features and one by descent."""
 
+import time
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from cvxnn.experiments.figures import BLUE, GREY, INK, PALE, styled
 from cvxnn.experiments.loaders import cifar10, data_folder, digits
 from cvxnn.experiments.result import Result, Table, record
 from cvxnn.experiments.tuned import RIVALS, WIDTH, torch_is_ready, tuned
+from cvxnn.heads import ConvexHead
 
 NAME = "attention-transfer"
 _SHOWN = 10
@@ -69,7 +71,7 @@ class Findings:
 def run(full: bool, seed: int, out: Any) -> Result:
     """Measure, and write the figure and the numbers into `out`.
 
-    `full` takes all samples there are, instead of 600.
+    `full` takes all samples there are, instead of 300.
     """
     findings = measure(full, seed)
     return record(
@@ -88,7 +90,7 @@ def load(full: bool, seed: int) -> Tokens:
     network, photographs = mobilenet(data_folder(), maps=True), cifar10(data_folder())
     if network is None or photographs is None:
         return _patches(full, seed)
-    train, test = (None, None) if full else (600, 400)
+    train, test = (None, None) if full else (300, 400)
     X, X_test = (
         _maps(network, pixels[:count])
         for pixels, count in ((photographs.X, train), (photographs.X_test, test))
@@ -123,7 +125,7 @@ def _maps(network: Any, pixels: NDArray[Any]) -> NDArray[np.float32]:
 def _patches(full: bool, seed: int) -> Tokens:
     """Return the 36 patches of 3 x 3 pixels of every digit, with their places beside them."""
     found = digits()
-    chosen = np.random.default_rng(seed).permutation(len(found.X))[: None if full else 600]
+    chosen = np.random.default_rng(seed).permutation(len(found.X))[: None if full else 300]
 
     def tokens(pixels: NDArray[Any]) -> NDArray[np.float64]:
         windows = np.lib.stride_tricks.sliding_window_view(
@@ -152,10 +154,6 @@ def _patches(full: bool, seed: int) -> Tokens:
 
 def measure(full: bool = False, seed: int = 0) -> Findings:
     """Train every head on the same samples."""
-    import time
-
-    from cvxnn.heads import ConvexHead
-
     data = load(full, seed)
     words: dict[str, Any] = {"projection": data.projection, "random_state": seed, "tol": 1e-2}
     begin = time.process_time()
@@ -169,7 +167,7 @@ def measure(full: bool = False, seed: int = 0) -> Findings:
     scaled = [head._scaler(x) for x in (data.X, data.X_test)]
     if torch_is_ready():
         m = head.network_.n_neurons
-        by_descent = {"seconds": seconds, "decay": head.alpha_, "seed": seed}
+        by_descent: dict[str, Any] = {"seconds": seconds, "decay": head.alpha_, "seed": seed}
         scores = adam_attention(scaled[0], data.y, m, **by_descent)
         right = float((scores(scaled[1]).argmax(axis=1) == data.y_test).mean())
         row = Row(f"attention by Adam, {m} heads", right, seconds, rows[0].parameters, None)
@@ -184,7 +182,10 @@ def measure(full: bool = False, seed: int = 0) -> Findings:
         rows.append(Row(f"{name}, mean token", accuracy, took, size, None))
     chosen = [int(np.flatnonzero(data.y_test == k)[seed % 2]) for k in range(c)][:_SHOWN]
     told = head.predict(data.X_test[chosen])
-    names = [data.classes[k] for k in told]
+    names = [
+        data.classes[k] if k == true else f"{data.classes[k]}, not {data.classes[true].split()[-1]}"
+        for k, true in zip(told, data.y_test[chosen], strict=True)
+    ]
     shown = AttentionDisplay.from_estimator(
         head, data.X_test[chosen], data.images[chosen], grid=data.grid, titles=names
     )
@@ -254,7 +255,8 @@ def draw(findings: Findings) -> Any:
 
     count = len(findings.images)
     figure = plt.figure(figsize=(12.0, 5.6))
-    upper, lower = figure.subfigures(2, 1, height_ratios=(1.75, 1.0))
+    parts: Any = figure.subfigures(2, 1, height_ratios=(1.75, 1.0))
+    upper, lower = parts
     axes = upper.subplots(1, 3, width_ratios=(1.5, 1.0, 1.0))
     rows = findings.rows[::-1]
     colours = [BLUE if row.gap is not None else GREY for row in rows]
@@ -270,7 +272,7 @@ def draw(findings: Findings) -> Any:
         axes[1].annotate(
             row.name.split(",")[0],
             (row.parameters, row.seconds),
-            (6, 4),
+            (6, -9 if "Adam" in row.name else 5),
             textcoords="offset points",
             fontsize=7,
             color=colour,
