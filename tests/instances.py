@@ -22,6 +22,7 @@ from cvxnn.architectures import (
     DeepThreshold,
     GatedReLU,
     GatedRidge,
+    Mixer,
     Polynomial,
     ReLU,
     Threshold,
@@ -98,6 +99,8 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     Attention((3, 1)),
     Attention((1, 3), readout="first"),
     Attention((3, 1), gated=True),
+    Mixer((3, 1)),
+    Mixer((3, 1), gated=True, readout="sum"),
 )
 WITH_GATES = tuple(one for one in ARCHITECTURES if not isinstance(one.source, NoGates))
 

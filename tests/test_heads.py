@@ -7,8 +7,8 @@ import pytest
 
 from cvxnn import ConvexHead, GatedReLU, GatedRidge, ReLU, alternate, verify
 from cvxnn.alternation import joint_objective
+from cvxnn.backbones import features_of
 from cvxnn.errors import MemoryBudgetError, UnsupportedError
-from cvxnn.heads import features_of
 
 
 def data(n: int = 120, d: int = 6, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

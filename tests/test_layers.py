@@ -27,7 +27,7 @@ LAYERS = (
     "lags timestamps regimes forecaster density spline robust denoiser layerwise autoencoder score "
     "quality generators latents gan progressive",
     "display display_images export export_gan export_stages files cli tables reproduce experiments "
-    "heads alternation __main__ cvxnn",
+    "heads token_heads folding backbones alternation __main__ cvxnn",
 )
 RANK = {unit: rank for rank, layer in enumerate(LAYERS) for unit in layer.split()}
 

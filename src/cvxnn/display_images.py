@@ -142,6 +142,104 @@ class StagesDisplay:
         return self
 
 
+class AttentionDisplay:
+    """Images, and over each what its tokens add to a score: red for it, blue against it.
+
+    Parameters
+    ----------
+    images : array (n, H, W) or (n, H, W, 3)
+        Colours are from 0 to 1.
+    maps : array (n, h, w)
+        What each token adds; tokens lie on a grid over the image.
+    titles : sequence of str, optional
+        One for each image.
+
+    Attributes
+    ----------
+    figure_, axes_
+        After `plot`: the matplotlib figure and its axes.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from cvxnn import ConvexClassifier
+    >>> images, y = load_digits(n_class=2, return_X_y=True)
+    >>> rows = images.reshape(-1, 8, 8) / 16  # every row of pixels is a token
+    >>> model = ConvexClassifier("linear_attention", alpha=0.01, tol=1e-2).fit(rows, y)
+    >>> AttentionDisplay.from_estimator(model, rows[:5], rows[:5], grid=(8, 1)).maps.shape
+    (5, 8, 1)
+    """
+
+    def __init__(self, images: Any, maps: Any, titles: Any = None) -> None:
+        self.images = np.asarray(images, dtype=np.float64)
+        self.maps = np.asarray(maps, dtype=np.float64)
+        self.titles = list(titles) if titles is not None else [""] * len(self.images)
+        if not len(self.images) == len(self.maps) == len(self.titles):
+            raise ValueError(
+                f"there are {len(self.images)} images, {len(self.maps)} maps and "
+                f"{len(self.titles)} titles; pass one of each"
+            )
+
+    @classmethod
+    def from_estimator(
+        cls, model: Any, X: Any, images: Any, *, grid: tuple[int, int], titles: Any = None
+    ) -> "AttentionDisplay":
+        """Return the images with what their tokens add to the score of the predicted class.
+
+        `model` is a classifier with an attention network, `X` its tokens (n, s, d), or the maps of
+        a backbone, and `grid` (h, w) how the s tokens lie over an image. Raises ValueError for
+        another model, and for a grid of another number of tokens.
+        """
+        network: Any = getattr(model, "network_", None)
+        if not hasattr(network, "contributions"):
+            raise ValueError(
+                f"{type(model).__name__} has no attention network; pass a classifier fitted with "
+                "linear_attention or gated_attention"
+            )
+        s, w = network.tokens.shape
+        if s != grid[0] * grid[1]:
+            raise ValueError(f"grid is {grid}; expected one of {s} tokens")
+        X = np.asarray(X, dtype=np.float64)
+        X = X.reshape(*X.shape[:2], -1).swapaxes(1, 2) if X.ndim == 4 else X
+        parts = to_numpy(network.contributions(X.reshape(len(X), s * w)))
+        outputs = to_numpy(network(X.reshape(len(X), s * w)))
+        if outputs.shape[1] == 1:
+            told = parts[:, :, 0] * np.sign(outputs)
+        else:
+            others = parts.mean(axis=2)  # a score that all classes gain tells nothing
+            told = parts[np.arange(len(X)), :, outputs.argmax(axis=1)] - others
+        return cls(images, told.reshape(-1, *grid), titles)
+
+    def plot(self, axes: Any = None) -> "AttentionDisplay":
+        """Draw each image and the map over it, into `axes` (n,) if given; return self."""
+        require_matplotlib()
+        import matplotlib.pyplot as plt
+
+        if axes is None:
+            size = (1.5 * len(self.images), 1.8)
+            _, grid = plt.subplots(
+                1, len(self.images), figsize=size, squeeze=False, layout="constrained"
+            )
+            axes = grid[0]
+        for axis, image, values, title in zip(
+            axes, self.images, self.maps, self.titles, strict=True
+        ):
+            extent = (-0.5, image.shape[1] - 0.5, image.shape[0] - 0.5, -0.5)
+            grey = image.mean(axis=2) if image.ndim == 3 else image
+            low, high = grey.min(), grey.max()
+            pale = 1.0 - 0.75 * (grey - low) / max(high - low, 1e-12)
+            pale = pale if image.ndim == 2 else 1.25 - pale  # ink on paper, or a photograph
+            axis.imshow(pale, cmap="gray", vmin=0.0, vmax=1.0, extent=extent)
+            largest = max(np.abs(values).max(), 1e-12)
+            words = {"cmap": "RdBu_r", "vmin": -largest, "vmax": largest, "extent": extent}
+            clear = 0.1 + 0.8 * np.abs(values) / largest  # where nothing is said the image is seen
+            axis.imshow(values, alpha=clear, interpolation="bicubic", **words)
+            axis.set_title(title, loc="center")
+            axis.set_axis_off()
+        self.figure_, self.axes_ = axes[0].figure, axes
+        return self
+
+
 def mosaic(pictures: Any, columns: int = 16) -> Floats:
     """Return pictures (p, C, h, w) side by side as one image (H, W, 3), each from 0 to 1.
 

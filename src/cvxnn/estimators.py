@@ -40,7 +40,8 @@ class ConvexRegressor(RegressorMixin, ConvexNetworkBase):
         "circular_gated", or an object such as `ReLU(bias=False)`; for images `ConvReLU(shape=...)`
         and `ConvGated(shape=...)`, which "conv" and "conv_gated" are for those of 28 x 28 pixels,
         and with three layers `DeepConvReLU` and `DeepConvGated`, "deep_conv" and "deep_conv_gated";
-        for sequences "linear_attention", "gated_attention" or `Attention(...)`.
+        for sequences "linear_attention", "gated_attention", "linear_mixer", "gated_mixer",
+        `Attention(...)` or `Mixer(...)`.
     alpha : float or "auto", default="auto"
         Strength of weight decay, > 0. "auto" takes the best of a warm-started geometric path below
         `alpha_max_` by five-fold validation of the loss; `ConvexRegressorCV` has more to say.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxnn.arrays import Array, device, is_sparse, like, namespace
+from cvxnn.arrays import Array, device, double, is_sparse, like, namespace
 
 READOUTS = ("mean", "sum", "first")
 POSITIONS = ("none", "sinusoidal", "one_hot")
@@ -33,6 +33,8 @@ class Tokens:
     """(s, w)."""
     bias: bool = True
     positions: str = "none"
+    marked: bool = False
+    """The last entry of a token is what it counts in the output, and no part of it."""
 
     @property
     def count(self) -> int:
@@ -42,7 +44,7 @@ class Tokens:
     @property
     def width(self) -> int:
         """d, the entries of a token with what is appended to it."""
-        return int(self.shape[1] + self.appended.shape[1])
+        return int(self.shape[1] - self.marked + self.appended.shape[1])
 
     @property
     def appended(self) -> NDArray[np.float64]:
@@ -53,7 +55,7 @@ class Tokens:
     def rows(self, X: Array) -> Array:
         """Return the tokens (n * s, d) of sequences (n, s * w), sequence by sequence.
 
-        Raises ValueError for another number of columns.
+        Marks are the first of d + 1 columns. Raises ValueError for another number of columns.
         """
         s, w = self.shape
         if X.shape[1] != s * w:
@@ -63,11 +65,20 @@ class Tokens:
             )
         xp, extra = namespace(X), self.appended
         plain = xp.reshape(X, (X.shape[0] * s, w))
+        marks, plain = plain[:, w - self.marked :], plain[:, : w - self.marked]
         if extra.shape[1] == 0:
-            return plain
+            return xp.concat([marks, plain], axis=1)
         there = xp.astype(xp.any(plain != 0, axis=1, keepdims=True), X.dtype)
         beside = like(np.tile(extra, (X.shape[0], 1)), X)
-        return xp.concat([plain, there * beside], axis=1)
+        return xp.concat([marks, plain, there * beside], axis=1)
+
+    def parted(self, rows: Array, readout: str) -> tuple[Array, Array]:
+        """Return the tokens (n, s, d) of `rows`, and what each counts in the output, (n, s)."""
+        s = self.count
+        whole = namespace(rows).reshape(rows, (rows.shape[0] // s, s, rows.shape[1]))
+        if self.marked:
+            return whole[:, :, 1:], double(whole[:, :, 0])
+        return whole, counted(double(whole), readout)
 
 
 def placed(positions: str, count: int) -> NDArray[np.float64]:
@@ -118,6 +129,63 @@ def each_first(X: Array) -> Array:
     return xp.reshape(xp.take(X, index, axis=1), (n * s, s, w))
 
 
+def each_marked(X: Array) -> Array:
+    """Return sequences (n * s, s, w + 1): those of `X` (n, s, w) with each token in turn marked.
+
+    A last column is one at the token that is read out and zero at the others: what mixers with
+    readout="marked" are given, for an output at every token.
+
+    >>> each_marked(np.array([[[5.0], [6.0]]])).tolist()
+    [[[5.0, 1.0], [6.0, 0.0]], [[5.0, 0.0], [6.0, 1.0]]]
+    """
+    xp, (n, s, _) = namespace(X), X.shape
+    rows = xp.repeat(X, s, axis=0)
+    marks = like(np.tile(np.eye(s), (n, 1))[:, :, None], X)
+    return xp.concat([rows, marks], axis=2)
+
+
+def each_turned(X: Array, modes: int | None = None) -> Array:
+    """Return rows (n * s, s * w): the sequences `X` (n, s, w), turned till each token is the first.
+
+    Token u of the row of token t is x_{t + u}, counted around. A two-layer network on such rows is
+    a Fourier neural operator [Li2021] with an output at every token: a neuron's weights (s, w) meet
+    the sequence by circular correlation, a product of their Fourier transforms. With `modes` its
+    filters are the low frequencies alone, those below `modes`, as coordinates in their orthonormal
+    basis: rows are (n * s, k * w) with k = 2 * modes - 1, at most s.
+
+    Raises ValueError unless 1 <= modes <= s // 2 + 1.
+
+    >>> each_turned(np.array([[[1.0], [2.0], [3.0]]])).tolist()
+    [[1.0, 2.0, 3.0], [2.0, 3.0, 1.0], [3.0, 1.0, 2.0]]
+    """
+    xp, (n, s, w) = namespace(X), X.shape
+    order = (np.arange(s)[:, None] + np.arange(s)) % s
+    turned = xp.take(X, xp.asarray(order.reshape(-1), device=device(X)), axis=1)
+    rows = xp.reshape(turned, (n * s, s, w))
+    if modes is None:
+        return xp.reshape(rows, (n * s, s * w))
+    basis = like(low_frequencies(s, modes), X)
+    low = xp.matmul(xp.matrix_transpose(basis), rows)
+    return xp.reshape(low, (n * s, basis.shape[1] * w))
+
+
+def low_frequencies(count: int, modes: int) -> NDArray[np.float64]:
+    """Return an orthonormal basis (s, k) of the signals of s places with frequencies below `modes`.
+
+    Raises ValueError unless 1 <= modes <= s // 2 + 1.
+    """
+    if not 1 <= modes <= count // 2 + 1:
+        raise ValueError(
+            f"modes is {modes}; a sequence of {count} tokens has frequencies 0 to {count // 2}: "
+            f"expected 1 to {count // 2 + 1}"
+        )
+    angles = 2 * math.pi * np.outer(np.arange(count), np.arange(modes)) / count
+    waves = np.concatenate([np.cos(angles), np.sin(angles[:, 1:])], axis=1)
+    lengths = np.linalg.norm(waves, axis=0)
+    kept = lengths > 1e-6  # the sine of the highest frequency of an even number is zero
+    return np.asarray(waves[:, kept] / lengths[kept])
+
+
 def checked_shape(shape: Any) -> tuple[int, int]:
     """Return (tokens, width); ValueError for other shapes than two positive integers."""
     whole = tuple(shape) if isinstance(shape, Sequence) else (shape,)
@@ -125,6 +193,33 @@ def checked_shape(shape: Any) -> tuple[int, int]:
     if len(whole) != 2 or not fine or min(whole) < 1:
         raise ValueError(f"shape is {shape!r}; expected (tokens, width), two positive integers")
     return int(whole[0]), int(whole[1])
+
+
+def stacked(X: Any) -> Any:
+    """Return a list of sequences, of tokens each, as an array (n, s, w); all else as it is.
+
+    Raises ValueError for sequences of different lengths, and tokens of different widths.
+    """
+    sized = isinstance(X, list | tuple) and all(_is_sequence(each) for each in X)
+    if not sized or not len(X):
+        return X
+    widths = sorted({len(token) for sequence in X for token in sequence})
+    if len(widths) > 1:
+        raise ValueError(
+            f"tokens have widths {', '.join(map(str, widths))}; expected one width for all"
+        )
+    lengths = sorted({len(sequence) for sequence in X})
+    if len(lengths) > 1:
+        raise ValueError(
+            f"sequences have {lengths[0]} to {lengths[-1]} tokens; pad the shorter ones with "
+            "tokens of zeros, which count as none"
+        )
+    return np.asarray(X)
+
+
+def _is_sequence(value: Any) -> bool:
+    listed: Any = list | tuple | np.ndarray
+    return isinstance(value, listed) and len(value) > 0 and isinstance(value[0], listed)
 
 
 def as_sequences(X: Any, shape: Sequence[int] | None) -> Any:

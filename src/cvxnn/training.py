@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from cvxnn import memory
 from cvxnn.architectures import (
     BY_NAME,
+    SEQUENTIAL,
     Architecture,
-    Attention,
     Network,
     Problem,
     assemble,
@@ -294,7 +294,7 @@ def require_memory(
     p = 1 if none else p
     sizes = architecture.sizes(n, d, p, outputs)
     penalty = architecture.penalty(1.0, outputs)
-    heads = isinstance(architecture, Attention)
+    heads = isinstance(architecture, SEQUENTIAL)
     free = likely(loss, penalty, n=n, d=d, p=p, outputs=outputs, heads=heads)
     auto = WorkingSet() if sizes.rows else free
     chosen = auto if solver == "auto" else named("solver", solver, SOLVERS, ["auto", *SOLVERS])

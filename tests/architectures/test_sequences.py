@@ -104,6 +104,20 @@ def test_tables_and_wrong_shapes_are_told(kind: str) -> None:
         ConvexRegressor(kind, alpha=1.0, rank=2).fit(tokens, y)
 
 
+def test_sequences_of_different_lengths_or_widths_are_told() -> None:
+    rng = np.random.default_rng(0)
+    tokens, y = rng.standard_normal((6, 4, 3)), rng.standard_normal(6)
+    model = ConvexRegressor("linear_attention", alpha=0.01)
+    with pytest.raises(ValueError, match="sequences have 2 to 4 tokens; pad the shorter ones with"):
+        model.fit([*tokens[:5], tokens[5, :2]], y)
+    with pytest.raises(ValueError, match="tokens have widths 2, 3; expected one width for all"):
+        model.fit([*tokens[:5].tolist(), [[1.0, 2.0], *tokens[5, 1:].tolist()]], y)
+    found = model.fit(list(tokens), y).predict(list(tokens))
+    np.testing.assert_array_equal(found, model.predict(tokens))
+    with pytest.raises(ValueError, match=r"X has shape \(2, 3, 3\); expected \(n, 4, 3\)"):
+        model.predict(list(tokens[:2, :3]))
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -167,6 +181,27 @@ def test_what_users_do(gated: bool, tmp_path: Path) -> None:
     np.testing.assert_allclose(found, model.decision_function(tokens), atol=1e-9)
     module(torch.tensor(tokens)).sum().backward()
     assert module.hidden.weights_in.grad.abs().sum() > 0
+
+
+@laws
+@given(seed=SEEDS, gated=st.booleans())
+def test_the_outputs_are_sums_over_tokens(seed: int, gated: bool) -> None:
+    rng = np.random.default_rng(seed)
+    n, s, w, m = (int(k) for k in rng.integers(1, 4, 4))
+    X = rng.standard_normal((n, s * w))
+    network = AttentionNetwork(
+        weights_in=rng.standard_normal((m, w + 1, w + 1)),
+        weights_out=rng.standard_normal((m, w + 1, 2)),
+        intercept=rng.standard_normal(2),
+        skip=rng.standard_normal((s * w, 2)),
+        tokens=Tokens((s, w)),
+        readout=("mean", "sum", "first")[seed % 3],
+        gates=rng.standard_normal((m, w + 1, w + 1)) if gated else None,
+    )
+    parts = network.contributions(X)
+    assert parts.shape == (n, s, 2)
+    whole = parts.sum(axis=1) + X @ network.skip + network.intercept
+    np.testing.assert_allclose(whole, network(X), atol=1e-10 * (1 + np.abs(whole).max()))
 
 
 def test_alpha_is_found_by_validation() -> None:

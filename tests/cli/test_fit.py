@@ -12,7 +12,7 @@ from sklearn.datasets import load_diabetes
 from tests.cli.running import QUICK, complaint, plain, run
 
 from cvxnn import ConvexRegressor, load
-from cvxnn.architectures import BY_NAME, Attention, images_of
+from cvxnn.architectures import BY_NAME, SEQUENTIAL, images_of
 from cvxnn.cli.fitting import split, task_of
 from cvxnn.tables import Table
 
@@ -102,7 +102,7 @@ def test_every_architecture_is_known(name: str, path: Path) -> None:
         said = complaint(run("fit", "sklearn:linnerud", "-o", path, *words))
         assert "images of shape (1, 28, 28)" in said
         return
-    if isinstance(BY_NAME[name], Attention):
+    if isinstance(BY_NAME[name], SEQUENTIAL):
         said = complaint(run("fit", "sklearn:linnerud", "-o", path, *words))
         assert "pass X of shape (n, tokens, width)" in said
         return

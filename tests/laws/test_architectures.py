@@ -30,6 +30,7 @@ from cvxnn.functions import Logistic, SampleLoss, Squared, mean_loss
 from cvxnn.gates import (
     Faces,
     HalfSpaces,
+    Mixes,
     Pairs,
     PatchGates,
     SubNetworks,
@@ -98,6 +99,14 @@ def test_masks_match_generators(architecture: Architecture, seed: int) -> None:
         known = [scores_by_hand(one, features, source) for one in problem.gates.generators]
         np.testing.assert_array_equal(problem.gates.masks, known)
         return  # all of them are too many
+    if isinstance(source, Mixes):
+        groups = features.reshape(-1, source.tokens, features.shape[1])
+        known = [
+            np.array([mixed_by_hand(rule, group) >= 0 for group in groups]).reshape(features.shape)
+            for rule in problem.gates.generators
+        ]
+        np.testing.assert_array_equal(problem.gates.masks, known)
+        return
     if isinstance(source, Winners):
         expected = source.given(features, problem.gates.generators).masks
         each = problem.gates.generators @ features.T >= 0
@@ -144,6 +153,12 @@ def near_zero(x: np.ndarray, u: np.ndarray, views: int) -> np.ndarray:
     """The products x'u; of patches 0 for those that rounding made."""
     values = x @ u
     return np.where((views > 1) & (abs(values) < 1e-12 * (abs(x) @ abs(u))), 0.0, values)
+
+
+def mixed_by_hand(rule: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """The mix of tokens, where rounding is zero: one channel alone is the mean that rules avoid."""
+    values = rule @ group
+    return np.where(abs(values) < 1e-12 * (abs(rule) @ abs(group)), 0.0, values)
 
 
 def scores_by_hand(rule: np.ndarray, features: np.ndarray, source: Pairs) -> np.ndarray:

@@ -26,6 +26,7 @@ from cvxnn.architectures import (
     DeepThreshold,
     GatedReLU,
     GatedRidge,
+    Mixer,
     Polynomial,
     ReLU,
     Threshold,
@@ -179,10 +180,11 @@ def test_the_dual_point_is_feasible(
             reached = sub_network_reach(problem, problem.gates.take([gate]), v, X, rng)
             assert reached <= alpha + slack
         return
-    if isinstance(architecture, Attention):
+    if isinstance(architecture, Attention | Mixer):
         masks = problem.gates.masks if architecture.gated else [None]
+        reaching = unit_reach if isinstance(architecture, Mixer) else head_reach
         for mask in masks:
-            assert head_reach(problem.architecture, mask, X, v) <= alpha + slack
+            assert reaching(problem.architecture, mask, X, v) <= alpha + slack
         return
     if own:
         reach = circular_reach if isinstance(architecture, Circular) else filter_reach
@@ -215,6 +217,18 @@ def head_reach(kind: Any, mask: np.ndarray | None, X: np.ndarray, v: np.ndarray)
     words = "nt,ntu,ntl,nuk,num,nc->lkmc", shares, seen, tokens, tokens, tokens, v
     d = tokens.shape[2]
     return float(np.linalg.norm(np.einsum(*words, optimize=True).reshape(d * d, -1), 2))
+
+
+def unit_reach(kind: Any, mask: np.ndarray | None, X: np.ndarray, v: np.ndarray) -> float:
+    """The same of a mixer's unit."""
+    tokens = X.reshape(len(v), kind.tokens.count, -1)
+    there = tokens.any(axis=2)
+    shares = there / np.maximum(there.sum(axis=1, keepdims=True), 1)
+    shares = there if kind.readout == "sum" else shares
+    open_ = np.ones(tokens.shape) if mask is None else mask.reshape(tokens.shape)
+    words = "nt,ntm,num,nc->tumc", 1.0 * shares, open_, tokens, v
+    s = tokens.shape[1]
+    return float(np.linalg.norm(np.einsum(*words, optimize=True).reshape(s * s, -1), 2))
 
 
 def sub_network_reach(

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -104,6 +105,17 @@ def heads(data: Data, cast: Cast, outputs: int) -> Heads:
     return Heads(cast(keys), cast(query), outputs, count=data.masks.shape[1])
 
 
+def mixed(data: Data, cast: Cast, outputs: int) -> Heads:
+    """Two channels a sequence, each with a value of its own, and one query."""
+    lift = heads(data, cast, outputs)
+    return replace(lift, apart=True)
+
+
+def masked_mixed(data: Data, cast: Cast, outputs: int) -> Heads:
+    """Two channels, that are open at every place or not."""
+    return replace(masked_heads(data, cast, outputs), apart=True)
+
+
 def masked_heads(data: Data, cast: Cast, outputs: int) -> Heads:
     """Two tokens a sequence, that see each other or not."""
     keys = np.stack([data.features, np.roll(data.features, 1, axis=1)], axis=1)
@@ -125,6 +137,8 @@ MAKERS = {
     "stacked_rows": stacked_rows,
     "heads": heads,
     "masked_heads": masked_heads,
+    "mixed": mixed,
+    "masked_mixed": masked_mixed,
 }
 LIFTS = (
     "gated",
@@ -135,6 +149,8 @@ LIFTS = (
     "pooled",
     "heads",
     "masked_heads",
+    "mixed",
+    "masked_mixed",
 )
 
 every = pytest.mark.parametrize("name", MAKERS)

@@ -1,6 +1,6 @@
 """Architectures: each one file, its network included."""
 
-from cvxnn.architectures.attention import Attention, AttentionNetwork, shaped
+from cvxnn.architectures.attention import Attention, AttentionNetwork
 from cvxnn.architectures.base import (
     Architecture,
     Growing,
@@ -26,7 +26,15 @@ from cvxnn.architectures.filters import ConvNetwork
 from cvxnn.architectures.free import Free, free_columns
 from cvxnn.architectures.gated import GatedNetwork, GatedReLU
 from cvxnn.architectures.gated_ridge import ExpertNetwork, GatedRidge
-from cvxnn.architectures.places import as_rows, images_of, in_places, shape_of
+from cvxnn.architectures.mixer import Mixer, MixerNetwork
+from cvxnn.architectures.places import (
+    SEQUENTIAL,
+    as_rows,
+    images_of,
+    in_places,
+    shape_of,
+    shaped,
+)
 from cvxnn.architectures.polynomial import Polynomial, PolynomialNetwork
 from cvxnn.architectures.relu import ReLU, ReLUNetwork
 from cvxnn.architectures.represented import Represented, represented
@@ -57,12 +65,15 @@ BY_NAME: dict[str, Architecture] = {
         Circular(gated=True),
         Attention(),
         Attention(gated=True),
+        Mixer(),
+        Mixer(gated=True),
     )
 }
 """The architectures that users may call by name, with default options."""
 
 __all__ = [
     "BY_NAME",
+    "SEQUENTIAL",
     "Architecture",
     "Attention",
     "AttentionNetwork",
@@ -92,6 +103,8 @@ __all__ = [
     "GatedReLU",
     "GatedRidge",
     "Growing",
+    "Mixer",
+    "MixerNetwork",
     "Network",
     "Polynomial",
     "PolynomialNetwork",

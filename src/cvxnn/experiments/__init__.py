@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cvxnn.experiments import (
+    attention_transfer,
     batch_norm,
     cifar_binary,
     cifar_classes,
@@ -39,6 +40,7 @@ EXPERIMENTS: dict[str, Callable[[bool, int, Path], Result]] = {
     cifar_conv.NAME: cifar_conv.run,
     cifar_classes.NAME: cifar_classes.run,
     final_layer.NAME: final_layer.run,
+    attention_transfer.NAME: attention_transfer.run,
     student.FIRST.name: student.first,
     student.SECOND.name: student.second,
     student_images.NAME: student_images.run,

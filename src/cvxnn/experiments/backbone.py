@@ -8,14 +8,15 @@ import numpy as np
 from cvxnn.errors import UnsupportedError
 
 
-def mobilenet(folder: Path | None, head: bool = False) -> Any:
+def mobilenet(folder: Path | None, head: bool = False, maps: bool = False) -> Any:
     """Return MobileNet v1, width 0.5, for 160 x 160 images [Howard2017], or None where it is not.
 
     The module takes pixels (n, 3, 160, 160) from 0 to 255 and gives the pooled features (n, 512),
-    with `head` the scores of its 1001 classes. It is in evaluation mode and has no batch
-    normalisation: that is folded into the weights, `mobilenet_v1_050_160.npz` in `folder`, whose
-    arrays are `conv0/w` (3, 3, 3, 16), `dw1/w` (3, 3, c), `pw1/w` (c, c'), ..., `fc/w`, each with
-    its `b`, and the strides `strides_dw1_to_dw13`.
+    with `maps` what is pooled, (n, 512, 5, 5), with `head` the scores of its 1001 classes. It is in
+    evaluation mode and has no batch normalisation: that is folded into the weights,
+    `mobilenet_v1_050_160.npz` in `folder`, whose arrays are `conv0/w` (3, 3, 3, 16), `dw1/w`
+    (3, 3, c), `pw1/w` (c, c'), ..., `fc/w`, each with its `b`, and the strides
+    `strides_dw1_to_dw13`.
 
     Raises UnsupportedError where torch is not installed.
     """
@@ -23,10 +24,10 @@ def mobilenet(folder: Path | None, head: bool = False) -> Any:
         return None
     with np.load(folder / "mobilenet_v1_050_160.npz", allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive}
-    return module(arrays, head)
+    return module(arrays, head, maps)
 
 
-def module(arrays: dict[str, Any], head: bool = False) -> Any:
+def module(arrays: dict[str, Any], head: bool = False, maps: bool = False) -> Any:
     """Return the module of these arrays."""
     try:
         import torch
@@ -79,7 +80,7 @@ def module(arrays: dict[str, Any], head: bool = False) -> Any:
                     self.classifier.bias.copy_(torch.from_numpy(arrays["fc/b"]))
 
         def forward(self, pixels: Any) -> Any:
-            maps = self.layers((pixels.to(torch.float32) - 128.0) / 128.0)
-            return self.classifier(maps.mean(dim=(2, 3)))
+            found = self.layers((pixels.to(torch.float32) - 128.0) / 128.0)
+            return self.classifier(found if maps else found.mean(dim=(2, 3)))
 
     return Backbone().eval()

@@ -6,6 +6,7 @@ from cvxnn.gates.enumerate import cover_count, enumerate_patterns
 from cvxnn.gates.faces import Faces
 from cvxnn.gates.filters import PatchGates, Winners
 from cvxnn.gates.margin import widest
+from cvxnn.gates.mixes import Mixes, passed
 from cvxnn.gates.pairs import Pairs, opened
 from cvxnn.gates.sample import gaussian
 from cvxnn.gates.search import Search
@@ -17,6 +18,7 @@ __all__ = [
     "Faces",
     "Gates",
     "HalfSpaces",
+    "Mixes",
     "NoGates",
     "Pairs",
     "PatchGates",
@@ -33,6 +35,7 @@ __all__ = [
     "gaussian",
     "masks_of",
     "opened",
+    "passed",
     "reached",
     "reached_masks",
     "searching",

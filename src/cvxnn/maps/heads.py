@@ -22,6 +22,9 @@ class Heads:
     W2[m, c] W1[l, k]. The tokens of some sequences are multiplied out at a time; a product takes
     2 n d^3 c operations, with masks 2 n p d^3 (c + s) [Sahiner2022].
 
+    `apart`, every key u has a value of its own, the unit vector e_u, in the place of x_iu: keys are
+    then the channels of a mixer, d tokens long, and blocks (p, s * d * d, c).
+
     >>> import numpy as np
     >>> keys, query = np.array([[[1.0], [2.0]]]), np.array([[[3.0]]])
     >>> Heads(keys, query, outputs=1).apply(np.ones((1, 1, 1))).tolist()
@@ -34,17 +37,24 @@ class Heads:
     masks: Array | None = None
     count: int = 1
     """How often the one block stands, where there are no masks."""
+    apart: bool = False
+    """Whether the values are unit vectors, and not the keys."""
 
     @property
     def side(self) -> int:
-        """d, the width of a token."""
+        """d, the width of a key and of a query."""
         return int(self.keys.shape[2])
 
     @property
+    def values(self) -> int:
+        """The width of a value, d, or s where they are apart."""
+        return int(self.keys.shape[1 if self.apart else 2])
+
+    @property
     def in_shape(self) -> tuple[int, ...]:
-        """(p, d * d * d, c)."""
+        """(p, values * d * d, c)."""
         blocks = self.count if self.masks is None else self.masks.shape[0]
-        return (blocks, self.side**3, self.outputs)
+        return (blocks, self.values * self.side**2, self.outputs)
 
     @property
     def out_shape(self) -> tuple[int, ...]:
@@ -71,11 +81,13 @@ class Heads:
         return xp.matmul(xp.matrix_transpose(seen), queries)
 
     def _columns(self, gate: int, rows: Any, keys: Array, queries: Array) -> Array:
-        """Return the rows (r, d^3) of one block's matrix."""
+        """Return the rows (r, values * d^2) of one block's matrix."""
         xp, (r, s, d) = namespace(keys), keys.shape
         asked = self._asked(gate, rows, queries)
         pairs = xp.reshape(asked[:, :, :, None] * keys[:, :, None, :], (r, s, d * d))
-        return xp.reshape(xp.matmul(xp.matrix_transpose(keys), pairs), (r, d**3))
+        if not self.apart:
+            pairs = xp.matmul(xp.matrix_transpose(keys), pairs)
+        return xp.reshape(pairs, (r, self.values * d * d))
 
     @property
     def _width(self) -> int:
@@ -83,18 +95,19 @@ class Heads:
         return int(d * d * (1 + self.outputs if self.masks is None else s + d))
 
     def _summed(self, keys: Array) -> Array:
-        """Return x x' summed over the keys, (r, d * d)."""
+        """Return values times keys summed over the keys, (r, values * d)."""
         xp = namespace(keys)
-        return xp.reshape(xp.matmul(xp.matrix_transpose(keys), keys), (keys.shape[0], -1))
+        products = keys if self.apart else xp.matmul(xp.matrix_transpose(keys), keys)
+        return xp.reshape(products, (keys.shape[0], self.values * self.side))
 
     def apply(self, u: Array) -> Array:
-        """Return A Z, (p, d^3, c) to (n, c)."""
+        """Return A Z, (p, values * d^2, c) to (n, c)."""
         xp, (p, _, c), d = namespace(u), self.in_shape, self.side
         parts = [xp.zeros((0, c), dtype=u.dtype, device=device(u))]
         flat = None
         if self.masks is None:  # (m, k) by (l, c): one product with the sums of x x'
-            turned = xp.permute_dims(xp.reshape(xp.sum(u, axis=0), (d, d, d, c)), (0, 2, 1, 3))
-            flat = xp.reshape(turned, (d * d, d * c))
+            whole = xp.reshape(xp.sum(u, axis=0), (self.values, d, d, c))
+            flat = xp.reshape(xp.permute_dims(whole, (0, 2, 1, 3)), (self.values * d, d * c))
         for rows, keys, queries in self._tokens(self._width, u.dtype):
             total = xp.zeros((keys.shape[0], c), dtype=u.dtype, device=device(u))
             if flat is not None:
@@ -107,16 +120,16 @@ class Heads:
         return xp.concat(parts, axis=0)
 
     def adjoint(self, z: Array) -> Array:
-        """Return A* z, (n, c) to (p, d^3, c)."""
+        """Return A* z, (n, c) to (p, values * d^2, c)."""
         xp, (p, size, c), d = namespace(z), self.in_shape, self.side
         kind = {"dtype": z.dtype, "device": device(z)}
         if self.masks is None:
-            flat = xp.zeros((d * d, d * c), **kind)
+            flat = xp.zeros((self.values * d, d * c), **kind)
             for rows, keys, queries in self._tokens(self._width, z.dtype):
                 spread = queries[:, 0, :, None] * z[rows, None, :]
                 flat = flat + self._summed(keys).T @ xp.reshape(spread, (-1, d * c))
-            turned = xp.permute_dims(xp.reshape(flat, (d, d, d, c)), (0, 2, 1, 3))
-            block = xp.reshape(turned, (1, size, c))
+            whole = xp.reshape(flat, (self.values, d, d, c))
+            block = xp.reshape(xp.permute_dims(whole, (0, 2, 1, 3)), (1, size, c))
             return xp.concat([block] * p, axis=0) if p else block[:0, ...]
         totals = [xp.zeros((size, c), **kind) for _ in range(p)]
         for rows, keys, queries in self._tokens(self._width, z.dtype):
@@ -139,7 +152,7 @@ class Heads:
         return replace(self, keys=keys, queries=queries)
 
     def outer(self, inner: Array) -> Array:
-        """Return sum_b M_b inner M_b', (n, n), for the matrices M_b (n, d^3), written out."""
+        """Return sum_b M_b inner M_b', (n, n), for the matrices M_b of blocks, written out."""
         xp, n = namespace(self.keys), self.keys.shape[0]
         total = xp.zeros((n, n), dtype=inner.dtype, device=device(inner))
         for gate in range(self.in_shape[0]):
@@ -153,32 +166,37 @@ class Heads:
         return total
 
     def block_norm(self) -> float:
-        """Return the root of the sum of (sum_t |query_t| sum_u |x_u|^2)^2, a bound on |M_b|."""
+        """Return the root of the sum of (sum_t |query_t| sum_u |x_u|^2)^2, a bound on |M_b|.
+
+        Where values are apart their keys count by the root of sum_u |x_u|^2.
+        """
         xp = namespace(self.keys)
         lengths = xp.sum(xp.linalg.vector_norm(self.queries, axis=2), axis=1)
         squares = xp.sum(self.keys**2, axis=(1, 2))
+        squares = xp.sqrt(squares) if self.apart else squares
         return float(xp.linalg.vector_norm(lengths * squares)) if self.in_shape[0] else 0.0
 
     def pooled(self, gate: int, first: Array) -> Array:
-        """Return what the heads W1 (h, d, d) of a gate make of the tokens, before W2, (n, h, d).
+        """Return what the heads W1 (h, d, d) of a gate make of the values, before W2, (n, h, v).
 
         A head takes 2 n (d^2 + 2 s d) operations, with masks about 2 n s (d^2 + s d).
         """
         xp, (h, d, _) = namespace(first), first.shape
         flat = xp.reshape(xp.permute_dims(first, (1, 0, 2)), (d, h * d))
-        parts = [
-            xp.matmul(self._scores(gate, rows, keys, queries, flat, h), keys)
-            for rows, keys, queries in self._tokens(self._head_width(h), first.dtype)
-        ]
-        return xp.concat([xp.zeros((0, h, d), dtype=first.dtype, device=device(first)), *parts])
+        empty = xp.zeros((0, h, self.values), dtype=first.dtype, device=device(first))
+        parts = [empty]
+        for rows, keys, queries in self._tokens(self._head_width(h), first.dtype):
+            scores = self._scores(gate, rows, keys, queries, flat, h)
+            parts.append(scores if self.apart else xp.matmul(scores, keys))
+        return xp.concat(parts)
 
     def attend(self, heads: Weights) -> tuple[Array, list[Array]]:
-        """Return the outputs (n, c) of heads, and every gate's pooled tokens (n, h, d)."""
+        """Return the outputs (n, c) of heads, and every gate's pooled values (n, h, v)."""
         xp, total, kept = namespace(self.keys), None, []
         for gate, first, second in heads:
-            h, d, c = second.shape
+            h, v, c = second.shape
             kept.append(self.pooled(gate, first))
-            image = xp.reshape(kept[-1], (-1, h * d)) @ xp.reshape(second, (h * d, c))
+            image = xp.reshape(kept[-1], (-1, h * v)) @ xp.reshape(second, (h * v, c))
             total = image if total is None else total + image
         return total, kept
 
@@ -199,16 +217,17 @@ class Heads:
         return xp.matrix_transpose(xp.reshape(each, (r, s, h)))
 
     def slopes(self, heads: Weights, kept: list[Array], z: Array) -> Weights:
-        """Return the gradients of <attend(heads), z> in the heads; `kept` are the pooled tokens."""
-        xp, found = namespace(z), []
+        """Return the gradients of <attend(heads), z> in the heads; `kept` are the pooled values."""
+        xp, d, found = namespace(z), self.side, []
         for (gate, first, second), pooled in zip(heads, kept, strict=True):
-            h, d, c = second.shape
-            outward = xp.reshape(xp.reshape(pooled, (-1, h * d)).T @ z, (h, d, c))
-            back = xp.reshape(second, (h * d, c)).T
+            h, v, c = second.shape
+            outward = xp.reshape(xp.reshape(pooled, (-1, h * v)).T @ z, (h, v, c))
+            back = xp.reshape(second, (h * v, c)).T
             flat = 0.0 * xp.reshape(first, (d, h * d))
             for rows, keys, queries in self._tokens(self._head_width(h), first.dtype):
-                pull = xp.reshape(z[rows, :] @ back, (-1, h, d))
-                weights = xp.matmul(pull, xp.matrix_transpose(keys))
+                weights = xp.reshape(z[rows, :] @ back, (-1, h, v))
+                if not self.apart:
+                    weights = xp.matmul(weights, xp.matrix_transpose(keys))
                 asked = self._asked(gate, rows, queries)
                 if self.masks is None:
                     turned = xp.reshape(xp.matmul(weights, keys), (-1, h * d))

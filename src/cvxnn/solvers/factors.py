@@ -43,7 +43,7 @@ def why_no_factors(program: Program) -> str | None:
         return None if isinstance(penalty.norm, Nuclear) else "heads are weighed by another norm"
     return (
         "factors are those of symmetric matrices, or attention heads, and this program has none; "
-        "use solver='auto', or a quadratic, polynomial or attention architecture"
+        "use solver='auto', or a quadratic, polynomial, attention or mixer architecture"
     )
 
 

@@ -28,7 +28,7 @@ def heads_of(
     """
     lift = cast(Heads, program.lift)
     vectors, owners = [np.zeros((0, sum(_sizes(lift))))], [np.zeros(0, dtype=np.int64)]
-    host = to_numpy(cells_as_columns(blocks, lift.side))
+    host = to_numpy(cells_as_columns(blocks, lift.values))
     for block in np.flatnonzero(host.any(axis=(1, 2))):
         left, sizes, right = (each[:most] for each in singular(host[block], share))
         roots = np.sqrt(sizes)[:, None]
@@ -46,7 +46,7 @@ def singular(matrix: Floats, share: float) -> tuple[Floats, Floats, Floats]:
 
 def _sizes(lift: Heads) -> tuple[int, int]:
     """Return the entries of W1 and of W2."""
-    return lift.side**2, lift.side * lift.outputs
+    return lift.side**2, lift.values * lift.outputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,7 @@ class HeadFactors:
 
     program: Program
     vectors: Floats
-    """(m, d * d + d * c), gate by gate."""
+    """(m, d * d + v * c), gate by gate, for values of width v."""
     owners: NDArray[np.int64]
     """(m,), ascending."""
 
@@ -66,23 +66,23 @@ class HeadFactors:
         return cast(Heads, self.program.lift)
 
     def _weights(self, vectors: Floats) -> Weights:
-        d, c = self._lift.side, self._lift.outputs
+        d, v, c = self._lift.side, self._lift.values, self._lift.outputs
         found = []
         for gate in np.unique(self.owners):
             mine = vectors[self.owners == gate]
-            pair = mine[:, : d * d].reshape(-1, d, d), mine[:, d * d :].reshape(-1, d, c)
+            pair = mine[:, : d * d].reshape(-1, d, d), mine[:, d * d :].reshape(-1, v, c)
             first, second = (like(each, double(self.program.free)) for each in pair)
             found.append((int(gate), first, second))
         return found
 
     def composed(self, vectors: Floats) -> Array:
-        """Return the blocks (p, d^3, c) that are the sums of these heads."""
+        """Return the blocks (p, v * d^2, c) that are the sums of these heads."""
         (p, size, c), d = self._lift.in_shape, self._lift.side
         blocks = np.zeros((p, size, c))
         for gate in np.unique(self.owners):
             mine = vectors[self.owners == gate]
             product = mine[:, : d * d].T @ mine[:, d * d :]  # (l, k) by (m, c)
-            turned = product.reshape(d * d, d, c).swapaxes(0, 1)
+            turned = product.reshape(d * d, self._lift.values, c).swapaxes(0, 1)
             blocks[gate] = turned.reshape(size, c)
         return like(blocks, double(self.program.free))
 

@@ -1,0 +1,172 @@
+"""What networks of heads share, attention and mixers: a head is a singular pair of a matrix."""
+
+from typing import Any
+
+import numpy as np
+
+from cvxnn.architectures.base import AXES
+from cvxnn.arrays import Array, device, double, like, namespace, to_numpy
+from cvxnn.certificate import Exactness, Scope
+from cvxnn.functions import Cells, Nuclear, Penalty
+from cvxnn.functions.cells import cells_as_columns, cells_as_rows
+from cvxnn.gates import Gates
+from cvxnn.tokens import checked_shape
+
+_FLOOR = 1e-12
+"""Singular values below this share of the largest are zero."""
+PARAMETERS = ("weights_in", "weights_out", "intercept", "skip")
+HEADS, PAIRS = 50, 60
+"""Heads of a gate, and steps and slopes of them, that memory is counted for."""
+
+# of networks, with the fields of `AttentionNetwork`
+
+
+def rules_of(network: Any) -> Array:
+    """Return the generators of the heads' masks; linear heads have none."""
+    return network.weights_in[:0, :, 0] if network.gates is None else network.gates
+
+
+def lengths_of(network: Any) -> Array:
+    """Return what weight decay counts of each head's scores, |W1_j| of all entries, (m,)."""
+    return np.linalg.norm(to_numpy(network.weights_in), axis=(1, 2))
+
+
+def count_of(network: Any) -> int:
+    """Return the number of heads, m."""
+    return int(network.weights_in.shape[0])
+
+
+def pooled_by_heads(self: Any, X: Array) -> Array:
+    """Return the values that each head pools, (n, m * v) of sequences (n, tokens * width)."""
+    features = self.tokens.rows(X)
+    xp, first = namespace(X), like(self.weights_in, X)
+    if self.gates is None:
+        return xp.reshape(self.map_of(features, None).pooled(0, first), (X.shape[0], -1))
+    rules, owner = np.unique(to_numpy(self.gates), axis=0, return_inverse=True)
+    wide = self.tokens.parted(double(features), self.readout)[0]
+    v = self.weights_out.shape[1]
+    parts = [xp.zeros((X.shape[0], 0, v), dtype=X.dtype, device=device(X))]
+    for gate, rule in enumerate(rules):
+        # the gates decide as in training: in float64, so that float32 data switch alike
+        masks = self.opened(wide, like(rule, wide))[None, ...]
+        mine = xp.asarray(np.flatnonzero(owner.ravel() == gate), device=device(X))
+        parts.append(self.map_of(features, masks).pooled(0, xp.take(first, mine, axis=0)))
+    back = np.argsort(np.argsort(owner.ravel(), kind="stable"), kind="stable")
+    pooled = xp.take(xp.concat(parts, axis=1), xp.asarray(back, device=device(X)), axis=1)
+    return xp.reshape(pooled, (X.shape[0], -1))
+
+
+def outputs_of_heads(self: Any, X: Array) -> Array:
+    """Return the outputs, (n, tokens * width) to (n, c)."""
+    linear = X @ like(self.skip, X) + like(self.intercept, X)
+    outward = like(self.weights_out, X)
+    flat = namespace(X).reshape(outward, (-1, outward.shape[2]))
+    return self.hidden(X) @ flat + linear
+
+
+def decay_of_heads(self: Any) -> float:
+    """Return sum_j |W1_j| |W2_j|."""
+    outward = np.linalg.norm(to_numpy(self.weights_out), axis=(1, 2))
+    return float((self.lengths * outward).sum())
+
+
+def parameters_of_heads(self: Any) -> dict[str, Array]:
+    """Return every array by name."""
+    arrays = {name: getattr(self, name) for name in PARAMETERS}
+    return arrays if self.gates is None else {"gates": self.gates} | arrays
+
+
+# of architectures, with `gated`, `tokens` and `readout`
+
+
+def known_shape(architecture: Any) -> tuple[int, int]:
+    """Return (tokens, width); ValueError where it is not known."""
+    if architecture.shape is None:
+        raise ValueError(
+            f"{architecture.name} networks see sequences; pass X of shape (n, tokens, width), or "
+            "the architecture with shape=(tokens, width)"
+        )
+    return checked_shape(architecture.shape)
+
+
+def exactness_of(architecture: Any) -> Exactness:
+    """Return how the program stands to the network."""
+    return Exactness.GATED if architecture.gated else Exactness.EXACT
+
+
+def axes_of(architecture: Any, side: str) -> dict[str, tuple[str, ...]]:
+    """Return the axes of the network's parameters, W1 being (m, side, side)."""
+    gates = {"gates": ("neurons", side, side)} if architecture.gated else {}
+    own = {"weights_in": ("neurons", side, side), "weights_out": ("neurons", "width", "outputs")}
+    return {**gates, **AXES, **own}
+
+
+def scope_of_heads(self: Any, *, every: bool, outputs: int) -> Scope:
+    """Return all networks, of any number of heads; with gates, those on the gates."""
+    return Scope.GIVEN_GATES if self.gated else Scope.ALL_NETWORKS
+
+
+def tokens_of(self: Any, X: Array) -> Array:
+    """Return the tokens (n * s, d), sequence by sequence, with what is appended to them."""
+    return self.tokens.rows(X)
+
+
+def no_constraint(self: Any, features: Array, gates: Gates, outputs: int) -> None:
+    """Return None: heads are free."""
+
+
+def nuclear_norm(self: Any, alpha: float, outputs: int) -> Penalty:
+    """Return the nuclear norm of Z for every gate."""
+    return Cells(Nuclear(alpha), self.tokens.width)
+
+
+def recovered_heads(
+    self: Any, gates: Gates, blocks: Array, intercept: Array, skip: Array, features: Array
+) -> Any:
+    """Return one balanced head per nonzero singular value of every Z."""
+    v, c = self.tokens.width, blocks.shape[2]
+    host = to_numpy(cells_as_columns(blocks, v))
+    side = round(host.shape[1] ** 0.5)
+    alive = np.flatnonzero(host.any(axis=(1, 2)))
+    left, values, right = np.linalg.svd(host[alive], full_matrices=False)
+    block, rank = np.nonzero(values > _FLOOR * values.max(initial=0.0))
+    roots = np.sqrt(values[block, rank])[:, None]
+    made = {
+        "weights_in": like((left[block, :, rank] * roots).reshape(-1, side, side), blocks),
+        "weights_out": like((right[block, rank, :] * roots).reshape(-1, v, c), blocks),
+        "intercept": intercept,
+        "skip": skip,
+    }
+    own = {"gates": gates.generators[alive[block]]} if self.gated else {}
+    return self.network(made | own)
+
+
+def heads_as_blocks(self: Any, network: Any, gates: Gates, features: Array) -> Array:
+    """Return the sums of vec(W1) vec(W2)' at every gate, which must be among `gates`."""
+    first, second = (to_numpy(each) for each in (network.weights_in, network.weights_out))
+    owner, count = _owners(network, gates), len(gates) if self.gated else 1
+    m, side, _ = first.shape
+    _, v, c = second.shape
+    flat, sums = (first.reshape(m, side * side), second.reshape(m, v * c)), []
+    for gate in range(count):
+        left, right = (each[owner == gate] for each in flat)
+        sums.append(left.T @ right)
+    whole = np.array(sums).reshape(count, side * side, v * c)
+    return like(cells_as_rows(whole, v), features)
+
+
+def _owners(network: Any, gates: Gates) -> Any:
+    """Return the place of every head's gate, (m,)."""
+    if network.gates is None:
+        return np.zeros(network.n_neurons, dtype=np.int64)
+    equal = (to_numpy(network.gates)[:, None] == gates.generators[None]).all(axis=(2, 3))
+    if not equal.any(axis=1).all():
+        lost = int(np.flatnonzero(~equal.any(axis=1))[0])
+        raise ValueError(f"the gate of neuron {lost} is not among the {len(gates)} gates given")
+    return equal.argmax(axis=1) if len(gates) else np.zeros(0, dtype=np.int64)
+
+
+def masks_beside(gates: Gates, features: Array, count: int) -> Array:
+    """Return the masks (p, n, count, k) where the features are."""
+    masks = gates.masks.reshape(len(gates), -1, count, gates.masks.shape[2])
+    return namespace(features).asarray(masks, device=device(features))
