@@ -10,6 +10,7 @@ import numpy as np
 
 from cvxnn.architectures import heads
 from cvxnn.architectures.base import Sizes
+from cvxnn.architectures.heads import HeadsNetwork
 from cvxnn.architectures.shared import as_it_is, mean_network, unweighted
 from cvxnn.arrays import Array, double, like, namespace
 from cvxnn.gates import Gates, NoGates, Pairs, Source, opened
@@ -18,7 +19,7 @@ from cvxnn.tokens import POSITIONS, READOUTS, Tokens, checked_shape
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class AttentionNetwork:
+class AttentionNetwork(HeadsNetwork):
     """f(X) = readout over tokens t of sum_j sigma(X W1_j X') X W2_j, and X.S + s beside it.
 
     X (s, d) are the tokens of a sequence, with a one and their position appended if asked for.
@@ -41,33 +42,11 @@ class AttentionNetwork:
     [[45.0]]
     """
 
-    weights_in: Array
-    """W1, (m, d, d)."""
-    weights_out: Array
-    """W2, (m, d, c)."""
-    intercept: Array
-    """s, (c,)."""
-    skip: Array
-    """S, (tokens * width, c)."""
-    tokens: Tokens
-    """What a sequence is."""
-    readout: str
-    """"mean", "sum" or "first"."""
-    gates: Array | None = None
-    """H, (m, d, d); None for linear attention."""
-
     @property
     def architecture(self) -> str:
         """The name of its architecture."""
         return "linear_attention" if self.gates is None else "gated_attention"
 
-    rules = property(heads.rules_of)
-    lengths = property(heads.lengths_of)
-    n_neurons = property(heads.count_of)
-    hidden = heads.pooled_by_heads
-    __call__ = heads.outputs_of_heads
-    weight_decay = heads.decay_of_heads
-    parameters = heads.parameters_of_heads
     opened = staticmethod(opened)
 
     def map_of(self, features: Array, masks: Array | None) -> Heads:

@@ -1,79 +1,70 @@
 """What networks of heads share, attention and mixers: a head is a singular pair of a matrix."""
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 
 from cvxnn.architectures.base import AXES
+from cvxnn.architectures.neurons import Neurons
 from cvxnn.arrays import Array, device, double, like, namespace, to_numpy
 from cvxnn.certificate import Exactness, Scope
 from cvxnn.functions import Cells, Nuclear, Penalty
 from cvxnn.functions.cells import cells_as_columns, cells_as_rows
 from cvxnn.gates import Gates
-from cvxnn.tokens import checked_shape
+from cvxnn.tokens import Tokens, checked_shape
 
 _FLOOR = 1e-12
 """Singular values below this share of the largest are zero."""
-PARAMETERS = ("weights_in", "weights_out", "intercept", "skip")
 HEADS, PAIRS = 50, 60
 """Heads of a gate, and steps and slopes of them, that memory is counted for."""
 
-# of networks, with the fields of `AttentionNetwork`
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class HeadsNetwork(Neurons):
+    """f(X) = what heads pool of the tokens X, times their outward weights, and X.S + s beside it.
 
-def rules_of(network: Any) -> Array:
-    """Return the generators of the heads' masks; linear heads have none."""
-    return network.weights_in[:0, :, 0] if network.gates is None else network.gates
+    A subclass has `map_of(features, masks)`, what heads do to tokens, and `opened(tokens, gate)`.
+    """
 
+    weights_in: Array
+    """W1, (m, d, d)."""
+    weights_out: Array
+    """W2, (m, d, c)."""
+    skip: Array
+    """S, (tokens * width, c)."""
+    tokens: Tokens
+    """What a sequence is."""
+    readout: str
+    """How tokens are read out, as in the architecture."""
+    gates: Array | None = None
+    """As `weights_in`; None for linear heads."""
 
-def lengths_of(network: Any) -> Array:
-    """Return what weight decay counts of each head's scores, |W1_j| of all entries, (m,)."""
-    return np.linalg.norm(to_numpy(network.weights_in), axis=(1, 2))
+    settings = ("tokens", "readout")
 
+    @property
+    def rules(self) -> Array:
+        """The generators of the heads' masks; linear heads have none."""
+        return self.weights_in[:0, :, 0] if self.gates is None else self.gates
 
-def count_of(network: Any) -> int:
-    """Return the number of heads, m."""
-    return int(network.weights_in.shape[0])
-
-
-def pooled_by_heads(self: Any, X: Array) -> Array:
-    """Return the values that each head pools, (n, m * v) of sequences (n, tokens * width)."""
-    features = self.tokens.rows(X)
-    xp, first = namespace(X), like(self.weights_in, X)
-    if self.gates is None:
-        return xp.reshape(self.map_of(features, None).pooled(0, first), (X.shape[0], -1))
-    rules, owner = np.unique(to_numpy(self.gates), axis=0, return_inverse=True)
-    wide = self.tokens.parted(double(features), self.readout)[0]
-    v = self.weights_out.shape[1]
-    parts = [xp.zeros((X.shape[0], 0, v), dtype=X.dtype, device=device(X))]
-    for gate, rule in enumerate(rules):
-        # the gates decide as in training: in float64, so that float32 data switch alike
-        masks = self.opened(wide, like(rule, wide))[None, ...]
-        mine = xp.asarray(np.flatnonzero(owner.ravel() == gate), device=device(X))
-        parts.append(self.map_of(features, masks).pooled(0, xp.take(first, mine, axis=0)))
-    back = np.argsort(np.argsort(owner.ravel(), kind="stable"), kind="stable")
-    pooled = xp.take(xp.concat(parts, axis=1), xp.asarray(back, device=device(X)), axis=1)
-    return xp.reshape(pooled, (X.shape[0], -1))
-
-
-def outputs_of_heads(self: Any, X: Array) -> Array:
-    """Return the outputs, (n, tokens * width) to (n, c)."""
-    linear = X @ like(self.skip, X) + like(self.intercept, X)
-    outward = like(self.weights_out, X)
-    flat = namespace(X).reshape(outward, (-1, outward.shape[2]))
-    return self.hidden(X) @ flat + linear
-
-
-def decay_of_heads(self: Any) -> float:
-    """Return sum_j |W1_j| |W2_j|."""
-    outward = np.linalg.norm(to_numpy(self.weights_out), axis=(1, 2))
-    return float((self.lengths * outward).sum())
-
-
-def parameters_of_heads(self: Any) -> dict[str, Array]:
-    """Return every array by name."""
-    arrays = {name: getattr(self, name) for name in PARAMETERS}
-    return arrays if self.gates is None else {"gates": self.gates} | arrays
+    def hidden(self, X: Array) -> Array:
+        """Return the values that each head pools, (n, m * v) of sequences (n, tokens * width)."""
+        features, heads = self.tokens.rows(X), cast(Any, self)
+        xp, first = namespace(X), like(self.weights_in, X)
+        if self.gates is None:
+            return xp.reshape(heads.map_of(features, None).pooled(0, first), (X.shape[0], -1))
+        rules, owner = np.unique(to_numpy(self.gates), axis=0, return_inverse=True)
+        wide = self.tokens.parted(double(features), self.readout)[0]
+        v = self.weights_out.shape[1]
+        parts = [xp.zeros((X.shape[0], 0, v), dtype=X.dtype, device=device(X))]
+        for gate, rule in enumerate(rules):
+            # the gates decide as in training: in float64, so that float32 data switch alike
+            masks = heads.opened(wide, like(rule, wide))[None, ...]
+            mine = xp.asarray(np.flatnonzero(owner.ravel() == gate), device=device(X))
+            parts.append(heads.map_of(features, masks).pooled(0, xp.take(first, mine, axis=0)))
+        back = np.argsort(np.argsort(owner.ravel(), kind="stable"), kind="stable")
+        pooled = xp.take(xp.concat(parts, axis=1), xp.asarray(back, device=device(X)), axis=1)
+        return xp.reshape(pooled, (X.shape[0], -1))
 
 
 # of architectures, with `gated`, `tokens` and `readout`

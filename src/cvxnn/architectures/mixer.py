@@ -9,6 +9,7 @@ import numpy as np
 
 from cvxnn.architectures import heads
 from cvxnn.architectures.base import Sizes
+from cvxnn.architectures.heads import HeadsNetwork
 from cvxnn.architectures.shared import as_it_is, mean_network, unweighted
 from cvxnn.arrays import Array, like, namespace
 from cvxnn.gates import Gates, Mixes, NoGates, Source, passed
@@ -19,7 +20,7 @@ _READOUTS = (*READOUTS, "marked")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class MixerNetwork:
+class MixerNetwork(HeadsNetwork):
     """f(X) = readout over tokens t of sum_j sigma(W1_j X) W2_j, and X.S + s beside it.
 
     X (s, d) are the tokens of a sequence, with a one appended if asked for. sigma is the identity,
@@ -41,31 +42,12 @@ class MixerNetwork:
 
     weights_in: Array
     """W1, (m, s, s)."""
-    weights_out: Array
-    """W2, (m, d, c)."""
-    intercept: Array
-    """s, (c,)."""
-    skip: Array
-    """S, (tokens * width, c)."""
-    tokens: Tokens
-    """What a sequence is."""
-    readout: str
-    """"mean", "sum", "first" or "marked"."""
-    gates: Array | None = None
-    """G, (m, s, s); None for linear mixers."""
 
     @property
     def architecture(self) -> str:
         """The name of its architecture."""
         return "linear_mixer" if self.gates is None else "gated_mixer"
 
-    rules = property(heads.rules_of)
-    lengths = property(heads.lengths_of)
-    n_neurons = property(heads.count_of)
-    hidden = heads.pooled_by_heads
-    __call__ = heads.outputs_of_heads
-    weight_decay = heads.decay_of_heads
-    parameters = heads.parameters_of_heads
     opened = staticmethod(passed)
 
     def map_of(self, features: Array, masks: Array | None) -> Heads:
