@@ -242,10 +242,10 @@ class ConvexGAN(TransformerMixin, BaseEstimator):
             rows = rows + noise_like(self.generator_, self.lam_, self.noise_variance_, rows, rng)
         return rows.reshape(-1, *self.shape_)
 
-    def inverse_transform(self, Z: Any) -> Floats:
-        """Return what is generated from latents (m, latent), (m, ...)."""
+    def inverse_transform(self, X: Any) -> Floats:
+        """Return what is generated from latents `X` (m, latent), (m, ...)."""
         check_is_fitted(self)
-        return self.generator_(latents_of(Z, self.latent_)).reshape(-1, *self.shape_)
+        return self.generator_(latents_of(X, self.latent_)).reshape(-1, *self.shape_)
 
     def interpolate(self, first: Any, last: Any, steps: int = 8) -> Floats:
         """Return what is generated on the way between two latents (latent,), (steps, ...).

@@ -208,9 +208,9 @@ class ProgressiveGAN(BaseEstimator):
             found.append((made.mean + scores @ made.components).reshape(-1, *shape))
         return found
 
-    def inverse_transform(self, Z: Any) -> Floats:
-        """Return the images of latents (m, sum of latents_), (m, ...)."""
-        return self.stages(Z)[-1]
+    def inverse_transform(self, X: Any) -> Floats:
+        """Return the images of latents `X` (m, sum of latents_), (m, ...)."""
+        return self.stages(X)[-1]
 
     def sample(self, n_samples: int = 1, *, random_state: Any = None) -> Floats:
         """Return new images (n_samples, ...)."""

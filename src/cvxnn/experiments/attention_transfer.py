@@ -71,7 +71,7 @@ class Findings:
 def run(full: bool, seed: int, out: Any) -> Result:
     """Measure, and write the figure and the numbers into `out`.
 
-    `full` takes all samples there are, instead of 300.
+    `full` takes all samples there are, instead of 200.
     """
     findings = measure(full, seed)
     return record(
@@ -90,7 +90,7 @@ def load(full: bool, seed: int) -> Tokens:
     network, photographs = mobilenet(data_folder(), maps=True), cifar10(data_folder())
     if network is None or photographs is None:
         return _patches(full, seed)
-    train, test = (None, None) if full else (300, 400)
+    train, test = (None, None) if full else (200, 400)
     X, X_test = (
         _maps(network, pixels[:count])
         for pixels, count in ((photographs.X, train), (photographs.X_test, test))
@@ -125,7 +125,7 @@ def _maps(network: Any, pixels: NDArray[Any]) -> NDArray[np.float32]:
 def _patches(full: bool, seed: int) -> Tokens:
     """Return the 36 patches of 3 x 3 pixels of every digit, with their places beside them."""
     found = digits()
-    chosen = np.random.default_rng(seed).permutation(len(found.X))[: None if full else 300]
+    chosen = np.random.default_rng(seed).permutation(len(found.X))[: None if full else 200]
 
     def tokens(pixels: NDArray[Any]) -> NDArray[np.float64]:
         windows = np.lib.stride_tricks.sliding_window_view(
