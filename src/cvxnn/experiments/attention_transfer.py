@@ -266,7 +266,7 @@ def draw(findings: Findings) -> Any:
         axes[0].text(row.accuracy, k, f" {row.accuracy:.3f}", va="center", color=INK)
     axes[0].set(xlim=(0, 1.12), xlabel="test accuracy", xticks=(0, 0.25, 0.5, 0.75, 1))
     axes[0].set_title(f"Heads on {findings.tokens[0]} frozen tokens of width {findings.tokens[1]}")
-    for row in findings.rows:
+    for row in rows:  # ours last, on top
         colour = BLUE if row.gap is not None else GREY
         axes[1].plot(row.parameters, row.seconds, "o", color=colour, markersize=6)
         left = "Adam" in row.name  # its size and seconds are those of another
