@@ -237,7 +237,7 @@ def test_more_latents_than_the_rank_are_not_used() -> None:
     [
         ({"critic": "cubic"}, "critic is 'cubic'"),
         ({"generator": "softmax"}, "generator is 'softmax'"),
-        ({"critic": "linear", "generator": "gated"}, "asks for one point"),
+        ({"critic": "linear", "generator": "gated"}, "goes with a linear one"),
         ({"lam": -1.0}, "lam is -1.0"),
         ({"lam": "large"}, "lam is 'large'"),
         ({"lam": 0.1, "n_components": 2}, "pass one of them"),

@@ -25,7 +25,7 @@ LAYERS = (
     # they do with data
     "encoding evidence reading estimator estimators estimators_cv "
     "lags timestamps regimes forecaster density spline robust denoiser layerwise autoencoder score "
-    "quality generators latents gan progressive",
+    "quality generators saddle latents gan progressive",
     "display display_images export export_gan export_stages files cli tables reproduce experiments "
     "heads token_heads folding backbones alternation __main__ cvxnn",
 )

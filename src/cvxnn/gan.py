@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from cvxnn.architectures import Architecture
 from cvxnn.certificate import Certificate, Exactness, Scope
-from cvxnn.critics import least_mean, moments_of
+from cvxnn.critics import critic_distance, least_mean, moments_of
 from cvxnn.errors import CertificateWarning
 from cvxnn.generators import Generator, Recipe, claim_of, generator_of, whitened
 from cvxnn.latents import (
@@ -28,10 +28,14 @@ from cvxnn.latents import (
     strength,
     way_between,
 )
+from cvxnn.saddle import Saddle, saddle
 
 Floats = NDArray[np.float64]
 
-CRITICS = ("quadratic", "linear")
+_FEWEST = 500
+"""Latents that a generator beside a ReLU critic is trained on, at least."""
+
+CRITICS = ("quadratic", "linear", "relu")
 
 
 def is_linear(what: str) -> Callable[[Any], bool]:
@@ -64,14 +68,17 @@ class ConvexGAN(TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    critic : {"quadratic", "linear"}, default="quadratic"
-        "linear" sees means alone: it generates one point, (1 - lam / |mean|)_+ mean.
+    critic : {"quadratic", "linear", "relu"}, default="quadratic"
+        "linear" sees means alone: it generates one point, (1 - lam / |mean|)_+ mean. "relu" is
+        experimental: which samples a neuron is active on moves with the generator, so that a linear
+        one is trained to a local saddle point, `saddle_`, on tables of few columns.
     generator : {"linear", "polynomial"}, str or Architecture, default="linear"
         "polynomial" is of degree two; any architecture of `ConvexRegressor`, such as "relu",
         "gated" or "gated_ridge", is a network of latents with a linear skip connection.
     lam : float or "auto", default="auto"
         What the critic may see, >= 0, in squares of the samples' unit for the quadratic one. "auto"
-        is the first eigenvalue of C that `n_components` leaves out, 0 for the linear critic.
+        is the first eigenvalue of C that `n_components` leaves out, 0 for the linear critic, and a
+        twentieth of what a generator of zeros shows to a ReLU critic, whose unit is the samples'.
     n_components : int, float or None, default=None
         How many directions to generate, or which share of the variance they hold; None: 0.95. Only
         with lam="auto", which it sets.
@@ -91,7 +98,10 @@ class ConvexGAN(TransformerMixin, BaseEstimator):
     certificate_ : Certificate
         Bounds on the least mean of |G - mean|^2 over everything that the critic lets pass. `upper`
         is that of this generator: of all latents for a linear one, else of 4000 that it did not
-        learn from. `violation` is by how much the critic sees more than lam there.
+        learn from. `violation` is by how much the critic sees more than lam there. None for a ReLU
+        critic: nothing is proved over all generators.
+    saddle_ : Saddle or None
+        Of a ReLU critic, with the gap to a local saddle point.
     lam_, noise_variance_ : float
         The strength, and the mean variance of the directions that are not generated.
     n_components_, latent_ : int
@@ -114,7 +124,15 @@ class ConvexGAN(TransformerMixin, BaseEstimator):
     ((4, 3), True)
     """
 
-    _held = ("generator_", "certificate_", "spectrum_", "lam_", "noise_variance_", "shape_")
+    _held = (
+        "generator_",
+        "certificate_",
+        "saddle_",
+        "spectrum_",
+        "lam_",
+        "noise_variance_",
+        "shape_",
+    )
 
     def __init__(
         self,
@@ -149,8 +167,13 @@ class ConvexGAN(TransformerMixin, BaseEstimator):
         table, self.shape_ = as_table(self, X)
         moments = moments_of(table, center=self.critic == "quadratic")
         rng = np.random.default_rng(seed_of(self.random_state))
+        self.saddle_: Saddle | None = None
+        self.certificate_: Certificate | None = None
         if self.critic == "linear":
             self._fit_mean(table)
+            return self
+        if self.critic == "relu":
+            self._fit_saddle(table, moments.eigenvalues, recipe.count(len(table)), rng)
             return self
         self.lam_, k = strength(moments, self.lam, self.n_components, self.latent)
         self.noise_variance_ = left_out(moments, k, table.shape[1])
@@ -204,6 +227,34 @@ class ConvexGAN(TransformerMixin, BaseEstimator):
         self.spectrum_, self.noise_variance_ = np.zeros(1), 0.0
         self._settle(d)
 
+    def _fit_saddle(
+        self, table: Floats, spectrum: Floats, count: int, rng: np.random.Generator
+    ) -> None:
+        """Fit a linear generator that ReLU critics let pass, least near by."""
+        d = table.shape[1]
+        most = critic_distance(table, np.zeros((1, d)), "relu", random_state=0).value
+        self.lam_ = most / 20 if self.lam == "auto" else float(self.lam)
+        if self.lam_ >= most:
+            warnings.warn(
+                f"lam is {self.lam_:.4g} and ReLU critics tell zeros from the samples by "
+                f"{most:.4g}: the zero generator is optimal; pass a smaller lam",
+                CertificateWarning,
+                stacklevel=3,
+            )
+        latents = rng.standard_normal((max(count, _FEWEST), self.latent or d))
+        found: Saddle = saddle(table, latents, self.lam_, tol=self.tol / 10, random_state=0)
+        self.saddle_ = found
+        self.spectrum_, self.noise_variance_ = spectrum, 0.0
+        self.generator_ = Generator(
+            mean=found.weights[0],
+            components=np.eye(d),
+            weights=found.weights[1:],
+            centre=np.zeros(len(found.weights) - 1),
+            degree=1,
+            regressor=None,
+        )
+        self._settle(d)
+
     def _settle(self, features: Any) -> None:
         """Set what follows from the rest; ValueError where that does not fit together."""
         made, self.shape_ = self.generator_, tuple(self.shape_)
@@ -236,6 +287,8 @@ class ConvexGAN(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         count_of(n_samples)
+        if noise and self.critic != "quadratic":
+            raise ValueError(f"noise is what a quadratic critic leaves; this is {self.critic!r}")
         rng = np.random.default_rng(seed_of(random_state))
         rows = self.generator_(rng.standard_normal((int(n_samples), self.latent_)))
         if noise:
@@ -298,10 +351,10 @@ class ConvexGAN(TransformerMixin, BaseEstimator):
     def _check_options(self) -> Recipe:
         if self.critic not in CRITICS:
             raise ValueError(f"critic is {self.critic!r}; expected one of {', '.join(CRITICS)}")
-        if self.critic == "linear" and self.generator != "linear":
+        if self.critic != "quadratic" and self.generator != "linear":
             raise ValueError(
-                f"generator is {self.generator!r} and a linear critic asks for one point; pass "
-                "generator='linear', or critic='quadratic'"
+                f"generator is {self.generator!r} and a {self.critic} critic goes with a linear "
+                "one; pass generator='linear', or critic='quadratic'"
             )
         check_strength(self.lam, self.n_components, self.latent)
         return Recipe.of(self)

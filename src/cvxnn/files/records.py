@@ -14,6 +14,7 @@ from cvxnn.files.sealed import Arrays
 from cvxnn.generators import Generator
 from cvxnn.patches import Patches
 from cvxnn.quantised import QuantisedFit, QuantisedNetwork
+from cvxnn.saddle import Saddle
 from cvxnn.stages import Columns, Stage
 from cvxnn.stagewise import Trained
 from cvxnn.training import LOSSES
@@ -32,7 +33,17 @@ NETWORKS: dict[str, Callable[[dict[str, Any]], Any]] = {
 
 RECORDS = {
     kind.__name__: kind
-    for kind in (WorstCase, QuantisedFit, Trained, Columns, Whitening, Patches, Stage, Generator)
+    for kind in (
+        WorstCase,
+        QuantisedFit,
+        Trained,
+        Columns,
+        Whitening,
+        Patches,
+        Stage,
+        Generator,
+        Saddle,
+    )
 }
 """What is its fields."""
 
