@@ -5,6 +5,10 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, solve_triangular
+from scipy.linalg.blas import dsyrk, ssyrk
 from scipy.optimize import minimize
 from threadpoolctl import ThreadpoolController
 
@@ -12,6 +16,11 @@ from cvxnn.arrays import Array, inner, namespace, norm, to_numpy
 
 _SHARED = 500_000
 """Entries of the data from which several threads share a product with profit."""
+
+
+_WHOLE = 16_384
+"""Rows up to which LAPACK factors a matrix in one piece: with several threads OpenBLAS 0.3.30 ends
+the process at 22,000 rows of float64 and 28,000 of float32."""
 
 
 def threads(entries: int | None) -> AbstractContextManager[Any]:
@@ -48,6 +57,32 @@ def conjugate_gradient(
         previous, square = square, inner(residual, residual)
         direction = residual + (square / previous) * direction
     return x
+
+
+def cholesky(matrix: NDArray[Any]) -> tuple[NDArray[Any], bool]:
+    """Return what `scipy.linalg.cho_solve` takes for a positive definite matrix (n, n).
+
+    Its lower triangle, in Fortran order, is overwritten by the factor. Large ones are factored by
+    quarters, with three quarters of the matrix beside it. LinAlgError where it is not definite.
+
+    >>> cholesky(np.array([[4.0, 0.0], [2.0, 5.0]], order="F"))[0].tolist()
+    [[2.0, 0.0], [1.0, 2.0]]
+    """
+    half = len(matrix) // 2
+    if len(matrix) <= _WHOLE:
+        matrix[:] = cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)[0]
+        return matrix, True
+    first = cholesky(matrix[:half, :half].copy(order="F"))[0]
+    matrix[:half, :half] = first
+    below = solve_triangular(first, matrix[half:, :half].T, lower=True, check_finite=False)
+    del first
+    matrix[half:, :half] = below.T
+    product = ssyrk if matrix.dtype == np.float32 else dsyrk
+    rest = matrix[half:, half:].copy(order="F")
+    rest = product(-1.0, below, beta=1.0, c=rest, trans=1, lower=1, overwrite_c=1)
+    del below
+    matrix[half:, half:] = cholesky(rest)[0]
+    return matrix, True
 
 
 def orthonormal_columns(matrix: Array) -> tuple[Array, Array]:

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
+from scipy.linalg import LinAlgError, cho_solve
 
 from cvxnn.certificate import Certificate, Exactness, Scope, certify
 from cvxnn.functions import Ridge, Squared, mean_loss
+from cvxnn.linalg import cholesky
 from cvxnn.maps import Dense, Gram, Kept, gram
 from cvxnn.maps.gram import CHUNK, without
 from cvxnn.memory import available, require
@@ -248,8 +249,7 @@ def _ridge(moments: Singles, right: Singles, alpha: float) -> Singles:
     """Return (moments + alpha I)^-1 right; LinAlgError where rounding leaves that indefinite."""
     matrix = moments.copy(order="F")
     matrix[np.diag_indices(len(matrix))] += np.float32(alpha)
-    factor = cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
-    found: Singles = cho_solve(factor, right, check_finite=False)
+    found: Singles = cho_solve(cholesky(matrix), right, check_finite=False)
     return found
 
 

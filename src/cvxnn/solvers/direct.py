@@ -5,10 +5,11 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
+from scipy.linalg import LinAlgError, cho_solve
 
 from cvxnn.arrays import to_numpy
 from cvxnn.functions import KernelRidge, Ridge, Squared
+from cvxnn.linalg import cholesky
 from cvxnn.maps import Coefficients, Kept
 from cvxnn.maps.gram import without
 from cvxnn.program import Iterate, Program
@@ -163,7 +164,7 @@ def _alpha(program: Program) -> float:
 
 def _inverse(matrix: NDArray[Any]) -> Any:
     """Return x -> matrix^-1 x; the lower triangle is overwritten by its factor."""
-    factor = cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
+    factor = cholesky(matrix)
 
     def apply(right: Floats) -> Floats:
         found = cho_solve(factor, right.astype(matrix.dtype), check_finite=False)
