@@ -278,22 +278,24 @@ def apart(name: str, number: int) -> dict[str, float]:
     model = hundredth(system, data, number)
     problem, network = problem_on(data, model.generators_), model.network_
     program, architecture, features = problem.program, data.architecture, data.features
-    iterate = model.solution_.iterate
+    blocks = model.solution_.iterate.blocks
     there = architecture.unlift(network, problem.gates, features)
     again = architecture.recover(problem.gates, there, network.intercept, network.skip, features)
     back = architecture.unlift(again, problem.gates, features)
     free = np.tile(network.intercept, (len(data.X), 1)) + data.X @ network.skip
+    # in this problem's basis: that of the fit is of distinct samples
+    coefficients = problem.free.coefficients(free)
     values = {
-        "solution": program.objective(iterate.blocks, iterate.free),
-        "there": program.objective(there, problem.free.coefficients(free)),
-        "back": program.objective(back, problem.free.coefficients(free)),
+        "solution": program.objective(blocks, coefficients),
+        "there": program.objective(there, coefficients),
+        "back": program.objective(back, coefficients),
         "again": float(objective(system, data, parameters_of(system, again))[0]),
     }
     own = float(objective(system, data, parameters_of(system, network))[0])
     size = program.loss.value(np.zeros_like(data.Y))
     differences = {key: abs(value - own) / max(own, 1e-3 * size) for key, value in values.items()}
     fits = {
-        "fit": program.predict(iterate.blocks, iterate.free),
+        "fit": program.predict(blocks, coefficients),
         "fit there": program.lift.apply(there) + free,
         "fit back": program.lift.apply(back) + free,
         "fit again": again(data.X),
