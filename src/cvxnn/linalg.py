@@ -85,6 +85,11 @@ def cholesky(matrix: NDArray[Any]) -> tuple[NDArray[Any], bool]:
     return matrix, True
 
 
+def cholesky_room(n: int) -> int:
+    """Return the numbers that `cholesky` holds beside a matrix (n, n)."""
+    return 3 * n * n // 4 if n > _WHOLE else 0
+
+
 def orthonormal_columns(matrix: Array) -> tuple[Array, Array]:
     """Return Q (n, q), orthonormal with the range of `matrix` (n, k), and T with matrix @ T = Q.
 

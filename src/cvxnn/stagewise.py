@@ -13,7 +13,7 @@ from scipy.linalg import LinAlgError, cho_solve
 
 from cvxnn.certificate import Certificate, Exactness, Scope, certify
 from cvxnn.functions import Ridge, Squared, mean_loss
-from cvxnn.linalg import cholesky
+from cvxnn.linalg import cholesky, cholesky_room
 from cvxnn.maps import Dense, Gram, Kept, gram
 from cvxnn.maps.gram import CHUNK, without
 from cvxnn.memory import available, require
@@ -280,7 +280,7 @@ def _storage(n: int, width: int, patch_bytes: int, folder: Path) -> Singles:
 
     Raises MemoryBudgetError where the rest, three square matrices or patches, does not fit.
     """
-    rest, size = BASE + max(12 * width**2, patch_bytes), 4 * n * width
+    rest, size = BASE + max(12 * width**2 + 4 * cholesky_room(width), patch_bytes), 4 * n * width
     inside = size < (available() - rest) / 3
     require(rest + inside * size, ways_out="use fewer gates, cells or directions in the stages")
     if inside:

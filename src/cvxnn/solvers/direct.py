@@ -9,7 +9,7 @@ from scipy.linalg import LinAlgError, cho_solve
 
 from cvxnn.arrays import to_numpy
 from cvxnn.functions import KernelRidge, Ridge, Squared
-from cvxnn.linalg import cholesky
+from cvxnn.linalg import cholesky, cholesky_room
 from cvxnn.maps import Coefficients, Kept
 from cvxnn.maps.gram import without
 from cvxnn.program import Iterate, Program
@@ -76,7 +76,7 @@ class Direct:
 
     def workspace(self, n: int, d: int, p: int) -> int:
         """Return three square matrices of the smaller side: made, turned and factored."""
-        return 3 * side(n, d, p) ** 2
+        return 3 * side(n, d, p) ** 2 + cholesky_room(side(n, d, p))
 
     def why_not(self, program: Program) -> str | None:
         """Return None for the squared loss with a ridge penalty, without cones, in NumPy."""
