@@ -13,8 +13,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from cvxnn import ConvexGAN
-from cvxnn.critics import critic_distance
 from cvxnn.experiments import gan_faces
+from cvxnn.generation.critics import critic_distance
 
 # %%
 # The optimum in closed form: every variance above lam is generated, less lam. The certificate

@@ -5,7 +5,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from cvxnn import ConvexRegressor, ConvGated, LayerwiseClassifier, Stage
-from cvxnn.display_images import FiltersDisplay, StagesDisplay, mosaic
+from cvxnn.display import FiltersDisplay, StagesDisplay, mosaic
 
 DATA = load_digits()
 X, Y = DATA.images[:300], DATA.target[:300]

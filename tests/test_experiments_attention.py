@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cvxnn import ConvexClassifier, ConvexHead, GatedReLU
-from cvxnn.display_images import AttentionDisplay
+from cvxnn.display import AttentionDisplay
 from cvxnn.experiments import attention_transfer
 from cvxnn.experiments.attention_adam import adam_attention
 

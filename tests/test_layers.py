@@ -18,16 +18,14 @@ LAYERS = (
     "functions maps gates linalg patches symmetric tokens whitening",
     "program projection shortest certificate",
     "solve solvers architectures",
-    "antiderivative assess critics everywhere flow isometry landscape langevin margin memory "
-    "noisy optima path quantised samples selection solver_choice stages stagewise support "
-    "training truncation wasserstein",
+    "assess everywhere landscape memory optima path quantised samples selection solver_choice "
+    "stages stagewise support theory training truncation",
     # encoding is a transformer of scikit-learn, evidence what its estimators show, reading what
     # they do with data
     "encoding evidence reading estimator estimators estimators_cv "
-    "lags timestamps regimes forecaster density spline robust denoiser layerwise autoencoder score "
-    "quality generators saddle latents gan progressive",
-    "display display_images export export_gan export_stages files cli tables reproduce experiments "
-    "heads token_heads folding backbones alternation __main__ cvxnn",
+    "lags timestamps regimes forecaster density spline robust denoiser layerwise autoencoder "
+    "generation",
+    "display export files cli tables reproduce experiments heads __main__ cvxnn",
 )
 RANK = {unit: rank for rank, layer in enumerate(LAYERS) for unit in layer.split()}
 

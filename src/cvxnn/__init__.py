@@ -4,7 +4,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cvxnn.alternation import Alternation, alternate
     from cvxnn.architectures import (
         Attention,
         AttentionNetwork,
@@ -51,25 +50,25 @@ if TYPE_CHECKING:
     from cvxnn.estimators_cv import ConvexClassifierCV, ConvexRegressorCV
     from cvxnn.everywhere.columns import ColumnCones, column_cones
     from cvxnn.files import load, save
-    from cvxnn.flow import MarginFlow, margin_flow
     from cvxnn.forecaster import ConvexForecaster
-    from cvxnn.gan import ConvexGAN
     from cvxnn.gates import enumerate_patterns
-    from cvxnn.heads import ConvexHead
-    from cvxnn.isometry import Interpolant, Isometry, interpolate, neural_isometry
+    from cvxnn.generation.gan import ConvexGAN
+    from cvxnn.generation.progressive import ProgressiveGAN
+    from cvxnn.generation.score import ConvexScore
+    from cvxnn.heads import Alternation, ConvexHead, alternate
     from cvxnn.landscape import from_sklearn, from_torch, polish, stationarity
     from cvxnn.layerwise import LayerwiseClassifier
-    from cvxnn.margin import MaxMargin, certify_margin, max_margin
     from cvxnn.optima import OptimalSet, optimal_set
-    from cvxnn.progressive import ProgressiveGAN
     from cvxnn.quantised import QuantisedFit, QuantisedNetwork, fit_quantised
     from cvxnn.regimes import Regimes
     from cvxnn.robust import RobustClassifier, worst_case
-    from cvxnn.score import ConvexScore
     from cvxnn.solve import Solution, Status
     from cvxnn.spline import ConvexSpline
     from cvxnn.stages import Stage
-    from cvxnn.wasserstein import (
+    from cvxnn.theory.flow import MarginFlow, margin_flow
+    from cvxnn.theory.isometry import Interpolant, Isometry, interpolate, neural_isometry
+    from cvxnn.theory.margin import MaxMargin, certify_margin, max_margin
+    from cvxnn.theory.wasserstein import (
         Direction,
         Flowed,
         Potential,
@@ -222,25 +221,24 @@ _NAMES = {
     "everywhere.columns": ("ColumnCones", "column_cones"),
     "files": ("load", "save"),
     "forecaster": ("ConvexForecaster",),
-    "flow": ("MarginFlow", "margin_flow"),
-    "alternation": ("Alternation", "alternate"),
-    "heads": ("ConvexHead",),
-    "gan": ("ConvexGAN",),
+    "theory.flow": ("MarginFlow", "margin_flow"),
+    "heads": ("Alternation", "ConvexHead", "alternate"),
+    "generation.gan": ("ConvexGAN",),
     "gates": ("enumerate_patterns",),
-    "isometry": ("Interpolant", "Isometry", "interpolate", "neural_isometry"),
+    "theory.isometry": ("Interpolant", "Isometry", "interpolate", "neural_isometry"),
     "landscape": ("from_sklearn", "from_torch", "polish", "stationarity"),
     "layerwise": ("LayerwiseClassifier",),
-    "margin": ("MaxMargin", "certify_margin", "max_margin"),
+    "theory.margin": ("MaxMargin", "certify_margin", "max_margin"),
     "optima": ("OptimalSet", "optimal_set"),
-    "progressive": ("ProgressiveGAN",),
+    "generation.progressive": ("ProgressiveGAN",),
     "quantised": ("QuantisedFit", "QuantisedNetwork", "fit_quantised"),
     "regimes": ("Regimes",),
     "robust": ("RobustClassifier", "worst_case"),
-    "score": ("ConvexScore",),
+    "generation.score": ("ConvexScore",),
     "solve": ("Solution", "Status"),
     "spline": ("ConvexSpline",),
     "stages": ("Stage",),
-    "wasserstein": (
+    "theory.wasserstein": (
         "Direction",
         "Flowed",
         "Potential",

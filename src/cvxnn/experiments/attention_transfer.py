@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxnn.arrays import to_numpy
-from cvxnn.display_images import AttentionDisplay
+from cvxnn.display import AttentionDisplay
 from cvxnn.experiments.attention_adam import adam_attention
 from cvxnn.experiments.backbone import mobilenet
 from cvxnn.experiments.figures import BLUE, GREY, INK, PALE, styled

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from cvxnn.display_images import mosaic
+from cvxnn.display import mosaic
 from cvxnn.experiments.backbone import mobilenet
 from cvxnn.experiments.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE
 from cvxnn.experiments.loaders import Images, data_folder, digits, faces

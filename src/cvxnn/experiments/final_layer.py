@@ -9,14 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
 
-from cvxnn.alternation import alternate
 from cvxnn.experiments import detection
 from cvxnn.experiments.detection import Detection
 from cvxnn.experiments.figures import BLUE, GREY, INK, canvas, styled
 from cvxnn.experiments.loaders import Features, data_folder, digits, mobilenet_features
 from cvxnn.experiments.result import Result, Table, record
 from cvxnn.experiments.tuned import RIVALS, Row, torch_is_ready, tuned
-from cvxnn.heads import ConvexHead
+from cvxnn.heads import ConvexHead, alternate
 
 NAME = "final-layer"
 ROUNDS = 4

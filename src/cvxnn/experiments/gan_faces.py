@@ -12,15 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
-from cvxnn.critics import Moments, moments_of
 from cvxnn.errors import CertificateWarning
 from cvxnn.experiments.backbone import mobilenet
 from cvxnn.experiments.figures import BLUE, GREY, INK, ORANGE, styled
 from cvxnn.experiments.loaders import data_folder, digits, faces
 from cvxnn.experiments.result import Result, Table, record
-from cvxnn.gan import ConvexGAN
-from cvxnn.progressive import ProgressiveGAN
-from cvxnn.quality import frechet_distance, nearest_samples, precision_recall, sliced_wasserstein
+from cvxnn.generation import quality
+from cvxnn.generation.critics import Moments, moments_of
+from cvxnn.generation.gan import ConvexGAN
+from cvxnn.generation.progressive import ProgressiveGAN
 
 Floats = NDArray[np.float64]
 
@@ -216,11 +216,11 @@ def _judge(images: Floats, others: Floats, moments: Moments, full: bool) -> Call
             seconds,
             gap,
             directions,
-            1e3 * sliced_wasserstein(others, many, n_directions=200),
-            1e3 * sliced_wasserstein(seen, components(many)),
-            frechet_distance(seen, components(many)),
-            *precision_recall(seen, components(some)),
-            float("nan") if deep is None else frechet_distance(told, deep(many)),
+            1e3 * quality.sliced_wasserstein(others, many, n_directions=200),
+            1e3 * quality.sliced_wasserstein(seen, components(many)),
+            quality.frechet_distance(seen, components(many)),
+            *quality.precision_recall(seen, components(some)),
+            float("nan") if deep is None else quality.frechet_distance(told, deep(many)),
         )
 
     return row
@@ -270,7 +270,7 @@ def _pictures(models: dict[str, Any], images: Floats, seed: int) -> dict[str, Fl
         times = images.shape[1] // pictures.shape[1]
         found[f"stage {number}"] = pictures.repeat(times, axis=1).repeat(times, axis=2)
     found["way"] = staged.interpolate(drawn[0], drawn[1], SHOWN)
-    found["nearest"] = images[nearest_samples(found["gated, in stages"], images)[1][:, 0]]
+    found["nearest"] = images[quality.nearest_samples(found["gated, in stages"], images)[1][:, 0]]
     return found
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxnn.display_images import mosaic
+from cvxnn.display import mosaic
 from cvxnn.experiments.figures import BLUE, GREY, ORANGE, canvas, styled
 from cvxnn.experiments.loaders import Images, cifar10, data_folder, digits
 from cvxnn.experiments.result import Result, Table, record

@@ -12,8 +12,8 @@ from cvxnn.architectures import ReLU
 from cvxnn.experiments.descent import Floats
 from cvxnn.experiments.figures import BLUE, GREY, INK, PALE, RED, beside, canvas, styled
 from cvxnn.experiments.result import Result, Table, record
-from cvxnn.flow import MarginFlow, margin_flow
-from cvxnn.margin import MaxMargin, max_margin
+from cvxnn.theory.flow import MarginFlow, margin_flow
+from cvxnn.theory.margin import MaxMargin, max_margin
 
 NAME = "margin"
 TITLE = "Gradient flow without weight decay, and the network of largest margin"

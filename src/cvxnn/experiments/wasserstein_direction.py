@@ -14,7 +14,7 @@ from cvxnn.experiments.figures import BLUE, GREY, INK, PALE, canvas, styled
 from cvxnn.experiments.result import Result, record
 from cvxnn.experiments.starts import Parts, Slope, adam
 from cvxnn.solvers.standard import conic
-from cvxnn.wasserstein import Flowed, Potential, wasserstein_direction, wasserstein_flow
+from cvxnn.theory.wasserstein import Flowed, Potential, wasserstein_direction, wasserstein_flow
 
 NAME = "wasserstein-direction"
 TITLE = "The best direction of a two-layer network towards a target"

@@ -19,13 +19,13 @@ from cvxnn.estimators_cv import ConvexClassifierCV, ConvexRegressorCV
 from cvxnn.files.records import certificate_entry, fields_of
 from cvxnn.files.sealed import Arrays
 from cvxnn.forecaster import ConvexForecaster
-from cvxnn.gan import ConvexGAN
+from cvxnn.generation.gan import ConvexGAN
+from cvxnn.generation.progressive import ProgressiveGAN
+from cvxnn.generation.score import ConvexScore
 from cvxnn.heads import ConvexHead
 from cvxnn.layerwise import LayerwiseClassifier
-from cvxnn.progressive import ProgressiveGAN
 from cvxnn.quantised import QuantisedFit
 from cvxnn.robust import RobustClassifier
-from cvxnn.score import ConvexScore
 from cvxnn.solver_choice import SOLVERS
 from cvxnn.spline import ConvexSpline
 from cvxnn.training import LOSSES

@@ -11,10 +11,10 @@ from cvxnn.certificate import Certificate, Exactness, Scope
 from cvxnn.errors import UnsupportedError
 from cvxnn.everywhere.worst import WorstCase
 from cvxnn.files.sealed import Arrays
-from cvxnn.generators import Generator
+from cvxnn.generation.generators import Generator
+from cvxnn.generation.saddle import Saddle
 from cvxnn.patches import Patches
 from cvxnn.quantised import QuantisedFit, QuantisedNetwork
-from cvxnn.saddle import Saddle
 from cvxnn.stages import Columns, Stage
 from cvxnn.stagewise import Trained
 from cvxnn.training import LOSSES

@@ -9,7 +9,7 @@ import numpy as np
 from cvxnn.architectures import ReLU, ReLUNetwork
 from cvxnn.certificate import Certificate
 from cvxnn.everywhere.neurons import Floats
-from cvxnn.margin import MaxMargin, certify_margin, max_margin, two_classes
+from cvxnn.theory.margin import MaxMargin, certify_margin, max_margin, two_classes
 
 _SHARE = 0.5
 """Share of the run, its end, over which the loss weights are averaged."""

@@ -13,10 +13,10 @@ from sklearn.decomposition import PCA
 from sklearn.utils.estimator_checks import check_estimator
 
 from cvxnn import ConvexGAN, GatedRidge, load, save
-from cvxnn.critics import critic_distance, least_mean, least_weights, moments_of
 from cvxnn.errors import CertificateWarning, MemoryBudgetError
 from cvxnn.export import to_torch
-from cvxnn.latents import way_between
+from cvxnn.generation.critics import critic_distance, least_mean, least_weights, moments_of
+from cvxnn.generation.latents import way_between
 
 NOTE = np.random.default_rng(4)
 X = NOTE.standard_normal((6, 3))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.linalg import sqrtm
 from scipy.stats import wasserstein_distance
 
-from cvxnn.quality import (
+from cvxnn.generation.quality import (
     frechet_distance,
     nearest_samples,
     precision_recall,

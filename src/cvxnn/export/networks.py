@@ -11,10 +11,10 @@ from cvxnn.architectures import BY_NAME
 from cvxnn.arrays import to_numpy
 from cvxnn.denoiser import ConvexDenoiser
 from cvxnn.errors import UnsupportedError
-from cvxnn.export_gan import generator_to_torch
-from cvxnn.export_stages import stages_to_torch
-from cvxnn.gan import ConvexGAN
+from cvxnn.export.gan import generator_to_torch
+from cvxnn.export.stages import stages_to_torch
 from cvxnn.gates import reached
+from cvxnn.generation.gan import ConvexGAN
 from cvxnn.layerwise import LayerwiseClassifier
 
 _EPS = 1e-30

@@ -11,8 +11,8 @@ from scipy.optimize import linear_sum_assignment
 from cvxnn import memory
 from cvxnn.architectures import BY_NAME, Architecture
 from cvxnn.certificate import Certificate, Exactness, Scope
-from cvxnn.critics import Moments, least_bound
 from cvxnn.estimators import ConvexRegressor
+from cvxnn.generation.critics import Moments, least_bound
 
 Floats = NDArray[np.float64]
 

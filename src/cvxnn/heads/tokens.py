@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from cvxnn import memory
 from cvxnn.architectures import Attention, AttentionNetwork
-from cvxnn.backbones import tokens_of
 from cvxnn.functions import Logistic
+from cvxnn.heads.backbones import tokens_of
 from cvxnn.maps import row_blocks
 from cvxnn.tokens import Tokens, checked_shape
 from cvxnn.training import require_memory

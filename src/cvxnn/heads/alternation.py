@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxnn.backbones import features_of
 from cvxnn.functions import SampleLoss, mean_loss
-from cvxnn.heads import ConvexHead
+from cvxnn.heads.backbones import features_of
+from cvxnn.heads.head import ConvexHead
 from cvxnn.linalg import threads
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from cvxnn.gan import ConvexGAN
+from cvxnn.generation.gan import ConvexGAN
 
 
 def generator_to_torch(model: ConvexGAN, inner: Any) -> Any:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from cvxnn import ConvexHead, GatedReLU, GatedRidge, ReLU, alternate, verify
-from cvxnn.alternation import joint_objective
-from cvxnn.backbones import features_of
 from cvxnn.errors import MemoryBudgetError, UnsupportedError
+from cvxnn.heads.alternation import joint_objective
+from cvxnn.heads.backbones import features_of
 
 
 def data(n: int = 120, d: int = 6, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score
 
 from cvxnn.arrays import to_numpy
-from cvxnn.display import require_matplotlib
+from cvxnn.display.curves import require_matplotlib
 from cvxnn.patches import Patches, as_table
 
 Floats = NDArray[np.float64]

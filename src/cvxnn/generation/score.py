@@ -12,16 +12,16 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from cvxnn import memory, training
-from cvxnn.antiderivative import log_density
 from cvxnn.architectures import Architecture
 from cvxnn.certificate import Evidence
 from cvxnn.errors import CertificateWarning, UnsupportedError
 from cvxnn.estimators import ConvexRegressor
 from cvxnn.everywhere.matching import GatedMatch, LineMatch, Match, validated_strength
 from cvxnn.everywhere.scores import objective
+from cvxnn.generation.antiderivative import log_density
+from cvxnn.generation.langevin import langevin
+from cvxnn.generation.noisy import Level, noisy_copies, noisy_loss, silverman, steepness
 from cvxnn.lags import Floats
-from cvxnn.langevin import langevin
-from cvxnn.noisy import Level, noisy_copies, noisy_loss, silverman, steepness
 from cvxnn.samples import fingerprint
 from cvxnn.solve import Solver
 

@@ -12,13 +12,13 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from cvxnn import memory
 from cvxnn.architectures import Architecture, Attention, by_rows, shaped
-from cvxnn.backbones import Batches, features_of, tokens_of
 from cvxnn.errors import UnsupportedError
 from cvxnn.estimators import ConvexClassifier
 from cvxnn.estimators_cv import ConvexClassifierCV
 from cvxnn.export import to_torch
-from cvxnn.folding import FOLDS, scaler_of
-from cvxnn.token_heads import TokenScaler, seen_by, streamed_tokens, token_scaler
+from cvxnn.heads.backbones import Batches, features_of, tokens_of
+from cvxnn.heads.folding import FOLDS, scaler_of
+from cvxnn.heads.tokens import TokenScaler, seen_by, streamed_tokens, token_scaler
 from cvxnn.tokens import as_sequences, stacked
 from cvxnn.training import architecture_of
 

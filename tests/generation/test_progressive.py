@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 
 from cvxnn import ConvexGAN, ProgressiveGAN, load, save
 from cvxnn.errors import CertificateWarning
-from cvxnn.progressive import enlarge, shrunk
+from cvxnn.generation.progressive import enlarge, shrunk
 
 IMAGES = load_digits().images[:600]
 SIDES = (2, 4, 8)

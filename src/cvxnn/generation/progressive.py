@@ -11,11 +11,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from cvxnn.architectures import Architecture
 from cvxnn.certificate import Certificate
-from cvxnn.critics import Moments, moments_of
 from cvxnn.density import sum_of
 from cvxnn.errors import CertificateWarning
-from cvxnn.generators import Generator, Recipe, claim_of, generator_of, whitened
-from cvxnn.latents import (
+from cvxnn.generation.critics import Moments, moments_of
+from cvxnn.generation.generators import Generator, Recipe, claim_of, generator_of, whitened
+from cvxnn.generation.latents import (
     as_table,
     check_strength,
     count_of,

@@ -7,9 +7,9 @@ import pytest
 from scipy.optimize import minimize
 
 from cvxnn import ConvexGAN, load, save
-from cvxnn.critics import critic_distance
 from cvxnn.errors import CertificateWarning
-from cvxnn.saddle import Saddle, saddle
+from cvxnn.generation.critics import critic_distance
+from cvxnn.generation.saddle import Saddle, saddle
 
 RNG = np.random.default_rng(0)
 LINE = RNG.standard_normal((40, 1)) + 2

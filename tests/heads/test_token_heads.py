@@ -12,7 +12,7 @@ from cvxnn import Attention, ConvexHead, load, memory, save, verify
 from cvxnn.architectures import BY_NAME
 from cvxnn.errors import MemoryBudgetError
 from cvxnn.gates import NoGates
-from cvxnn.token_heads import seen_by, sums_of, sums_up, token_scaler
+from cvxnn.heads.tokens import seen_by, sums_of, sums_up, token_scaler
 
 SEEDS = st.integers(0, 2**16)
 laws = settings(max_examples=25, deadline=None)

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from cvxnn.critics import Discrepancy, critic_distance
-from cvxnn.generators import whitened
+from cvxnn.generation.critics import Discrepancy, critic_distance
+from cvxnn.generation.generators import whitened
 from cvxnn.solvers.standard import conic
 
 Floats = NDArray[np.float64]

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 
-from cvxnn.critics import Moments
 from cvxnn.errors import CertificateWarning
-from cvxnn.generators import Generator
+from cvxnn.generation.critics import Moments
+from cvxnn.generation.generators import Generator
 
 Floats = NDArray[np.float64]
 

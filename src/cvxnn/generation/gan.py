@@ -13,10 +13,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from cvxnn.architectures import Architecture
 from cvxnn.certificate import Certificate, Exactness, Scope
-from cvxnn.critics import critic_distance, least_mean, moments_of
 from cvxnn.errors import CertificateWarning
-from cvxnn.generators import Generator, Recipe, claim_of, generator_of, whitened
-from cvxnn.latents import (
+from cvxnn.generation.critics import critic_distance, least_mean, moments_of
+from cvxnn.generation.generators import Generator, Recipe, claim_of, generator_of, whitened
+from cvxnn.generation.latents import (
     as_table,
     check_strength,
     count_of,
@@ -28,7 +28,7 @@ from cvxnn.latents import (
     strength,
     way_between,
 )
-from cvxnn.saddle import Saddle, saddle
+from cvxnn.generation.saddle import Saddle, saddle
 
 Floats = NDArray[np.float64]
 

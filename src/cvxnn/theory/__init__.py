@@ -1,0 +1,1 @@
+"""What theory says of trained networks: margins, flows, isometries, optimal transport."""
