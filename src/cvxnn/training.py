@@ -59,7 +59,9 @@ GATES = ("auto", "grow", "sample", "enumerate")
 
 
 def architecture_of(value: str | Architecture) -> Architecture:
-    """Return the architecture that a user named or passed."""
+    """Return the architecture that a user named or passed; "attention" is the linear one."""
+    if isinstance(value, str) and value == "attention":
+        value = "linear_attention"
     architecture: Architecture = named("architecture", value, BY_NAME, BY_NAME)
     return architecture
 

@@ -194,6 +194,18 @@ def test_alpha_is_validated_on_held_out_samples() -> None:
     assert head.score(test, y_test) > pooled.score(test.mean(axis=(2, 3)), y_test) + 0.05
 
 
+def test_attention_without_more_words_is_linear(tmp_path: Path) -> None:
+    X, y = maps(30)
+    words: dict[str, Any] = {"alpha": 1e-2, "tol": 1e-3, "random_state": 0}
+    short, long = (
+        ConvexHead(name, **words).fit(X, y) for name in ("attention", "linear_attention")
+    )
+    save(short, tmp_path / "head.cvxnn")
+    for head in (short, load(tmp_path / "head.cvxnn")):
+        assert head.network_.architecture == "linear_attention"
+        assert np.array_equal(head.predict(X), long.predict(X))
+
+
 def test_wrong_tokens_are_told() -> None:
     X, y = maps(30)
     head = ConvexHead("linear_attention", alpha=1e-2).fit(X, y)

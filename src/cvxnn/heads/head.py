@@ -45,8 +45,8 @@ class ConvexHead(ClassifierMixin, BaseEstimator):
     Parameters
     ----------
     architecture : str or Architecture, default="gated_ridge"
-        "gated_ridge", "gated", "relu", "linear_attention" or "gated_attention", or an object such
-        as `ReLU(bias=True)`.
+        "gated_ridge", "gated", "relu", "attention", which is "linear_attention", or
+        "gated_attention", or an object such as `ReLU(bias=True)`.
     alpha : float or "auto", default="auto"
         Strength of weight decay, > 0. "auto" takes the best of a path by accuracy on held-out
         samples, and trains on all samples there.
