@@ -56,6 +56,25 @@ def test_a_stage_is_the_ridge_regression_on_its_columns(
     np.testing.assert_allclose(scores, oracle.predict(phi), atol=1e-4)
 
 
+def test_factors_precondition_the_systems_of_weaker_strengths(monkeypatch: Any) -> None:
+    rng = np.random.default_rng(0)
+    phi = rng.standard_normal((150, 60)) @ rng.standard_normal((60, 60)) / 8
+    moments, right = phi.T @ phi / 150, phi.T @ rng.standard_normal((150, 3)) / 150
+    lower = np.asfortranarray(np.tril(moments), dtype=np.float32)
+    factored: list[int] = []
+    cholesky = stagewise.cholesky
+    monkeypatch.setattr(stagewise, "WIDE", 0)
+    monkeypatch.setattr(stagewise, "cholesky", lambda x: factored.append(len(x)) or cholesky(x))
+    ridges = stagewise._Ridges(lower, right.astype(np.float32))
+    for alpha in stagewise.STRENGTHS[:9]:
+        oracle = np.linalg.solve(moments + alpha * np.eye(60), right)
+        found = phi @ ridges.at(float(alpha))
+        np.testing.assert_allclose(found, phi @ oracle, atol=1e-3 * np.abs(phi @ oracle).max())
+    assert len(factored) == 3
+    with pytest.raises(np.linalg.LinAlgError):  # where there is no solution none is made up
+        stagewise._Ridges(-lower, right.astype(np.float32)).at(0.1)
+
+
 def test_training_loss_does_not_rise(model: LayerwiseClassifier) -> None:
     target = np.where(Y[:, None] == model.classes_, 1.0, -1.0)
     losses = [np.square(model.decision_function(X, stages=t) - target).mean() for t in (1, 2)]
