@@ -10,8 +10,7 @@ import numpy as np
 
 from cvxnn.architectures import heads
 from cvxnn.architectures.base import Sizes
-from cvxnn.architectures.heads import HeadsNetwork
-from cvxnn.architectures.shared import as_it_is, mean_network, unweighted
+from cvxnn.architectures.heads import HeadsNetwork, OfHeads
 from cvxnn.arrays import Array, double, like, namespace
 from cvxnn.gates import Gates, NoGates, Pairs, Source, opened
 from cvxnn.maps import Heads
@@ -74,7 +73,7 @@ class AttentionNetwork(HeadsNetwork):
 
 
 @dataclass(frozen=True)
-class Attention:
+class Attention(OfHeads):
     """Self-attention without softmax, read out by the mean over tokens [Sahiner2022].
 
     With the tokens X_i of a sequence, heads W1, W2, and r_i what every token counts in the output,
@@ -108,21 +107,6 @@ class Attention:
     """What tokens carry of their place: "none", "sinusoidal" or "one_hot"."""
     readout: str = "mean"
     """"mean" or "sum" over the tokens, or "first": the output at the first token alone."""
-
-    grows = False
-    streams = False
-    steady = False
-
-    weighted = unweighted
-    stated = as_it_is
-    mean = mean_network
-    exactness = property(heads.exactness_of)
-    scope = heads.scope_of_heads
-    features = heads.tokens_of
-    constraint = heads.no_constraint
-    penalty = heads.nuclear_norm
-    recover = heads.recovered_heads
-    unlift = heads.heads_as_blocks
 
     def __post_init__(self) -> None:
         if self.readout not in READOUTS:

@@ -7,6 +7,7 @@ import numpy as np
 
 from cvxnn.architectures.base import AXES
 from cvxnn.architectures.neurons import Neurons
+from cvxnn.architectures.shared import as_it_is, mean_network, unweighted
 from cvxnn.arrays import Array, device, double, like, namespace, to_numpy
 from cvxnn.certificate import Exactness, Scope
 from cvxnn.functions import Cells, Nuclear, Penalty
@@ -67,7 +68,69 @@ class HeadsNetwork(Neurons):
         return xp.reshape(pooled, (X.shape[0], -1))
 
 
-# of architectures, with `gated`, `tokens` and `readout`
+class OfHeads:
+    """What architectures of heads share; they have `gated`, `tokens` and `readout`."""
+
+    grows = False
+    streams = False
+    steady = False
+
+    weighted = unweighted
+    stated = as_it_is
+    mean = mean_network
+
+    @property
+    def exactness(self: Any) -> Exactness:
+        """Return how the program stands to the network."""
+        return Exactness.GATED if self.gated else Exactness.EXACT
+
+    def scope(self: Any, *, every: bool, outputs: int) -> Scope:
+        """Return all networks, of any number of heads; with gates, those on the gates."""
+        return Scope.GIVEN_GATES if self.gated else Scope.ALL_NETWORKS
+
+    def features(self: Any, X: Array) -> Array:
+        """Return the tokens (n * s, d), sequence by sequence, with what is appended to them."""
+        return self.tokens.rows(X)
+
+    def constraint(self: Any, features: Array, gates: Gates, outputs: int) -> None:
+        """Return None: heads are free."""
+
+    def penalty(self: Any, alpha: float, outputs: int) -> Penalty:
+        """Return the nuclear norm of Z for every gate."""
+        return Cells(Nuclear(alpha), self.tokens.width)
+
+    def recover(
+        self: Any, gates: Gates, blocks: Array, intercept: Array, skip: Array, features: Array
+    ) -> Any:
+        """Return one balanced head per nonzero singular value of every Z."""
+        v, c = self.tokens.width, blocks.shape[2]
+        host = to_numpy(cells_as_columns(blocks, v))
+        side = round(host.shape[1] ** 0.5)
+        alive = np.flatnonzero(host.any(axis=(1, 2)))
+        left, values, right = np.linalg.svd(host[alive], full_matrices=False)
+        block, rank = np.nonzero(values > _FLOOR * values.max(initial=0.0))
+        roots = np.sqrt(values[block, rank])[:, None]
+        made = {
+            "weights_in": like((left[block, :, rank] * roots).reshape(-1, side, side), blocks),
+            "weights_out": like((right[block, rank, :] * roots).reshape(-1, v, c), blocks),
+            "intercept": intercept,
+            "skip": skip,
+        }
+        own = {"gates": gates.generators[alive[block]]} if self.gated else {}
+        return self.network(made | own)
+
+    def unlift(self: Any, network: Any, gates: Gates, features: Array) -> Array:
+        """Return the sums of vec(W1) vec(W2)' at every gate, which must be among `gates`."""
+        first, second = (to_numpy(each) for each in (network.weights_in, network.weights_out))
+        owner, count = _owners(network, gates), len(gates) if self.gated else 1
+        m, side, _ = first.shape
+        _, v, c = second.shape
+        flat, sums = (first.reshape(m, side * side), second.reshape(m, v * c)), []
+        for gate in range(count):
+            left, right = (each[owner == gate] for each in flat)
+            sums.append(left.T @ right)
+        whole = np.array(sums).reshape(count, side * side, v * c)
+        return like(cells_as_rows(whole, v), features)
 
 
 def known_shape(architecture: Any) -> tuple[int, int]:
@@ -80,11 +143,6 @@ def known_shape(architecture: Any) -> tuple[int, int]:
     return checked_shape(architecture.shape)
 
 
-def exactness_of(architecture: Any) -> Exactness:
-    """Return how the program stands to the network."""
-    return Exactness.GATED if architecture.gated else Exactness.EXACT
-
-
 def axes_of(architecture: Any, side: str) -> dict[str, tuple[str, ...]]:
     """Return the axes of the network's parameters, W1 being (m, side, side)."""
     gates = {"gates": ("neurons", side, side)} if architecture.gated else {}
@@ -92,58 +150,10 @@ def axes_of(architecture: Any, side: str) -> dict[str, tuple[str, ...]]:
     return {**gates, **AXES, **own}
 
 
-def scope_of_heads(self: Any, *, every: bool, outputs: int) -> Scope:
-    """Return all networks, of any number of heads; with gates, those on the gates."""
-    return Scope.GIVEN_GATES if self.gated else Scope.ALL_NETWORKS
-
-
-def tokens_of(self: Any, X: Array) -> Array:
-    """Return the tokens (n * s, d), sequence by sequence, with what is appended to them."""
-    return self.tokens.rows(X)
-
-
-def no_constraint(self: Any, features: Array, gates: Gates, outputs: int) -> None:
-    """Return None: heads are free."""
-
-
-def nuclear_norm(self: Any, alpha: float, outputs: int) -> Penalty:
-    """Return the nuclear norm of Z for every gate."""
-    return Cells(Nuclear(alpha), self.tokens.width)
-
-
-def recovered_heads(
-    self: Any, gates: Gates, blocks: Array, intercept: Array, skip: Array, features: Array
-) -> Any:
-    """Return one balanced head per nonzero singular value of every Z."""
-    v, c = self.tokens.width, blocks.shape[2]
-    host = to_numpy(cells_as_columns(blocks, v))
-    side = round(host.shape[1] ** 0.5)
-    alive = np.flatnonzero(host.any(axis=(1, 2)))
-    left, values, right = np.linalg.svd(host[alive], full_matrices=False)
-    block, rank = np.nonzero(values > _FLOOR * values.max(initial=0.0))
-    roots = np.sqrt(values[block, rank])[:, None]
-    made = {
-        "weights_in": like((left[block, :, rank] * roots).reshape(-1, side, side), blocks),
-        "weights_out": like((right[block, rank, :] * roots).reshape(-1, v, c), blocks),
-        "intercept": intercept,
-        "skip": skip,
-    }
-    own = {"gates": gates.generators[alive[block]]} if self.gated else {}
-    return self.network(made | own)
-
-
-def heads_as_blocks(self: Any, network: Any, gates: Gates, features: Array) -> Array:
-    """Return the sums of vec(W1) vec(W2)' at every gate, which must be among `gates`."""
-    first, second = (to_numpy(each) for each in (network.weights_in, network.weights_out))
-    owner, count = _owners(network, gates), len(gates) if self.gated else 1
-    m, side, _ = first.shape
-    _, v, c = second.shape
-    flat, sums = (first.reshape(m, side * side), second.reshape(m, v * c)), []
-    for gate in range(count):
-        left, right = (each[owner == gate] for each in flat)
-        sums.append(left.T @ right)
-    whole = np.array(sums).reshape(count, side * side, v * c)
-    return like(cells_as_rows(whole, v), features)
+def masks_beside(gates: Gates, features: Array, count: int) -> Array:
+    """Return the masks (p, n, count, k) where the features are."""
+    masks = gates.masks.reshape(len(gates), -1, count, gates.masks.shape[2])
+    return namespace(features).asarray(masks, device=device(features))
 
 
 def _owners(network: Any, gates: Gates) -> Any:
@@ -155,9 +165,3 @@ def _owners(network: Any, gates: Gates) -> Any:
         lost = int(np.flatnonzero(~equal.any(axis=1))[0])
         raise ValueError(f"the gate of neuron {lost} is not among the {len(gates)} gates given")
     return equal.argmax(axis=1) if len(gates) else np.zeros(0, dtype=np.int64)
-
-
-def masks_beside(gates: Gates, features: Array, count: int) -> Array:
-    """Return the masks (p, n, count, k) where the features are."""
-    masks = gates.masks.reshape(len(gates), -1, count, gates.masks.shape[2])
-    return namespace(features).asarray(masks, device=device(features))

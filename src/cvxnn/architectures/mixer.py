@@ -9,8 +9,7 @@ import numpy as np
 
 from cvxnn.architectures import heads
 from cvxnn.architectures.base import Sizes
-from cvxnn.architectures.heads import HeadsNetwork
-from cvxnn.architectures.shared import as_it_is, mean_network, unweighted
+from cvxnn.architectures.heads import HeadsNetwork, OfHeads
 from cvxnn.arrays import Array, like, namespace
 from cvxnn.gates import Gates, Mixes, NoGates, Source, passed
 from cvxnn.maps import Heads
@@ -56,7 +55,7 @@ class MixerNetwork(HeadsNetwork):
 
 
 @dataclass(frozen=True)
-class Mixer:
+class Mixer(OfHeads):
     """An MLP-mixer block: tokens are mixed by W1, gated, and their channels mixed by W2.
 
     With the tokens X_i of a sequence, and r_i what every token counts in the output,
@@ -85,21 +84,6 @@ class Mixer:
     readout: str = "mean"
     """"mean" or "sum" over the tokens, the output at the "first", or "marked": the last entry of
     every token is what it counts, and no part of it."""
-
-    grows = False
-    streams = False
-    steady = False
-
-    weighted = unweighted
-    stated = as_it_is
-    mean = mean_network
-    exactness = property(heads.exactness_of)
-    scope = heads.scope_of_heads
-    features = heads.tokens_of
-    constraint = heads.no_constraint
-    penalty = heads.nuclear_norm
-    recover = heads.recovered_heads
-    unlift = heads.heads_as_blocks
 
     def __post_init__(self) -> None:
         if self.readout not in _READOUTS:
