@@ -12,7 +12,16 @@ from cvxnn.everywhere.jumps import JumpProblem
 from cvxnn.everywhere.open import OpenProblem
 from cvxnn.everywhere.sketch import Sketch
 from cvxnn.everywhere.widen import Widen
-from cvxnn.functions import EigenNorm, Penalty, Ridge, SampleLoss, SphereMoments, Squared
+from cvxnn.functions import (
+    CrossEntropy,
+    EigenNorm,
+    Logistic,
+    Penalty,
+    Ridge,
+    SampleLoss,
+    SphereMoments,
+    Squared,
+)
 from cvxnn.program import Program
 from cvxnn.projection import by_projection
 from cvxnn.solve import Solver
@@ -38,6 +47,8 @@ _ROUGH = 5e-3
 _LIGHT = Grow(tol=1e-2, sharp=2e-3, starts=64, exact=False)
 _HUGE = 5e9
 """Entries of the dense lift from which products are too dear for conjugate gradients."""
+_TINY_EXP = 45_000
+"""Entries up to which the interior point method is the quickest in spite of exponential cones."""
 _HASTY: dict[str, Any] = {
     "tol": 1e-2,
     "starts": 16,
@@ -87,7 +98,8 @@ def solver_for(program: Program, choice: str | Solver) -> tuple[Solver, str]:
     few = program.lift.in_shape[0] <= _FEW
     if program.constraint is None and math.isfinite(program.loss.smoothness) and not few:
         return _for_smooth(size, program.penalty)
-    if size <= TINY and Reference().why_not(program) is None:
+    logarithms = isinstance(program.loss.loss, Logistic | CrossEntropy)
+    if size <= (_TINY_EXP if logarithms else TINY) and Reference().why_not(program) is None:
         return Reference(), "a tiny program: an interior point method"
     if few and FISTA().why_not(program) is None:
         return FISTA(), "a smooth loss and no blocks to choose from: accelerated gradients"
