@@ -282,7 +282,7 @@ def draw(findings: Findings) -> Any:
 
 def _draw_objective(axes: Any, findings: Findings, drawn: Lane) -> None:
     grown, gated = findings.grown, findings.gated
-    high = 1.4 * max(float(each.objective[:, 0].max()) for each in findings.lanes)
+    high = 4.0 * max(float(each.objective[:, 0].max()) for each in findings.lanes)
     low = grown.bound * (grown.bound / high) ** 0.2
     axes.axhspan(low, grown.bound, color=PALE, linewidth=0)
     axes.axhline(grown.bound, color=INK, linewidth=0.9)
