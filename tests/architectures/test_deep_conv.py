@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from tests.every import numbers, share
 from tests.hundred.descent import lowest, relu, sums
-from tests.hundred.oracles import EXACT
+from tests.hundred.oracles import optimum
 
 from cvxnn import (
     ConvexRegressor,
@@ -136,10 +136,10 @@ def program(X: np.ndarray, y: np.ndarray, lam: float, form: str) -> float:
             rules.append(cp.multiply(2.0 * second - 1, total) >= 0)
             for k, (mask, s, x) in enumerate(zip(first, signs, views, strict=True)):
                 rules.append(cp.multiply(s * (2.0 * mask - 1), x @ C[:, k]) >= 0)
-    cost = cp.sum_squares(fit - y) / 2 + lam * size
-    return float(cp.Problem(cp.Minimize(cost), rules).solve(**EXACT))
+    return optimum(cp.sum_squares(fit - y) / 2 + lam * size, rules)
 
 
+@pytest.mark.filterwarnings("ignore:.*too many subexpressions")
 @pytest.mark.skipif(share(2) == 2, reason="all second patterns take long; run with EVERY=1")
 @pytest.mark.parametrize("form", OPTIMA)
 def test_section_C_every_second_pattern_by_brute_force(form: str) -> None:
@@ -221,13 +221,13 @@ def by_masks(model: Any, X: np.ndarray, y: np.ndarray, lam: float, form: str) ->
                 for k, (on, x) in enumerate(zip(bits, views, strict=True)):
                     s = np.where(generator[k, 2] > 0, 1.0, -1.0)
                     rules.append(cp.multiply(s * (2.0 * on - 1), x @ C[:, k]) >= 0)
-    cost = cp.sum_squares(fit - y) / (2 * n) + lam * size
-    return float(cp.Problem(cp.Minimize(cost), rules).solve(**EXACT))
+    return optimum(cp.sum_squares(fit - y) / (2 * n) + lam * size, rules)
 
 
 RANDOM = ["printed", "shared", "own", "gated shared", "gated own"]
 
 
+@pytest.mark.filterwarnings("ignore:alpha is")  # above the largest, where nothing is optimal
 @pytest.mark.parametrize("form", RANDOM)
 def test_random_problems_agree_with_clarabel(form: str) -> None:
     for number in numbers(40):
@@ -241,15 +241,15 @@ def test_random_problems_agree_with_clarabel(form: str) -> None:
         inner = rng.standard_normal((6, 1 if kind.tied else K, 2)) + np.zeros((6, K, 2))
         rules = np.concatenate([inner, rng.standard_normal((6, K, 1))], axis=2)
         model = fitted(kind, X, y, alpha * n, gates=rules)
-        optimum, claim = by_masks(model, X, y, alpha, form), model.certificate_
-        assert claim.lower == pytest.approx(optimum, rel=1e-6)
+        least, claim = by_masks(model, X, y, alpha, form), model.certificate_
+        assert claim.lower == pytest.approx(least, rel=1e-6)
         assert verify(model, X, y)
         upper = value(model, X, y, alpha * n) / n
         assert claim.upper == pytest.approx(upper, rel=1e-10)
         if claim.exactness is Exactness.RELAXATION:
-            assert claim.upper >= optimum * (1 - 1e-9)
+            assert claim.upper >= least * (1 - 1e-8)  # the oracle's last digits
             continue
-        assert claim.upper == pytest.approx(optimum, rel=1e-6)
+        assert claim.upper == pytest.approx(least, rel=1e-6)
         there_and_back(model, X)
 
 
@@ -265,7 +265,8 @@ def there_and_back(model: Any, X: np.ndarray) -> None:
 
 
 def test_tied_filters_of_an_own_pattern_are_kept() -> None:
-    """A network of one filter is a feasible point on its own gates, at its own objective."""
+    """A network of one filter a pattern is a feasible point on its gates, at its objective."""
+    kept = 0
     for number in numbers(40):
         rng = np.random.default_rng([32, number])
         X = rng.standard_normal((6, 4))
@@ -282,11 +283,15 @@ def test_tied_filters_of_an_own_pattern_are_kept() -> None:
         blocks = kind.unlift(network, gates, features)
         fit = kind.lift(features, gates, 1).apply(blocks)
         np.testing.assert_allclose(fit, network(X), atol=1e-10)
+        if np.count_nonzero(blocks.any(axis=(1, 2))) < network.n_neurons:
+            continue  # the sum of two filters of one pattern is none
+        kept += 1
         again = kind.recover(gates, blocks, np.zeros(1), np.zeros((4, 1)), features)
         np.testing.assert_allclose(again(X), network(X), atol=1e-8)
         assert again.weight_decay() == pytest.approx(network.weight_decay(), rel=1e-9)
         sizes = kind.penalty(1.0, 1).value(blocks)
         assert sizes == pytest.approx(network.weight_decay(), rel=1e-9)
+    assert kept >= len(numbers(40)) / 2
 
 
 # what users do
