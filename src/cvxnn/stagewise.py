@@ -33,7 +33,7 @@ ROWS = 250
 """Images that go through the stages at a time."""
 CONTRAST = 10 / 255**2
 """Variance of pixels from 0 to 1, below which a patch counts as plain [CoatesNg2012]."""
-WIDE = 8000
+WIDE = 12_000
 """Columns from which a dozen steps of conjugate gradients are quicker than another factor."""
 _REACH = 0.099
 """Share of a strength down to which its factor preconditions the systems of others."""
