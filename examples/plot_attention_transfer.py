@@ -20,7 +20,7 @@ print(findings.source)
 print(attention_transfer.table(findings))
 
 # %%
-# ``ConvexHead("linear_attention")`` standardises the tokens, finds the strength of weight decay on
+# ``ConvexHead("attention")`` standardises the tokens, finds the strength of weight decay on
 # held-out samples and descends on few heads until the dual point lacks none. Attention by Adam has
 # as many heads and the same seconds.
 #
