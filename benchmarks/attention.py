@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument("--train", type=int, default=10_000)
     parser.add_argument("--test", type=int, default=4_000)
     parser.add_argument("--projection", type=int, default=64)
-    parser.add_argument("--alphas", type=float, nargs="+", default=(0.1, 0.05, 0.025))
+    parser.add_argument("--alphas", type=float, nargs="+", default=(0.05, 0.025, 0.0125))
     parser.add_argument("--cache", type=Path, help="file that keeps the tokens")
     parser.add_argument("--max-time", type=float, default=1200.0)
     args = parser.parse_args()
