@@ -75,10 +75,13 @@ class Settings:
     contrast: float | None
     tol: float
 
-    def columns(self, stages: Sequence[Columns], images: NDArray[Any]) -> list[Singles]:
-        """Return the columns of every stage for images (n, C * H * W), which go through them.
+    def columns(
+        self, stages: Sequence[Columns], images: NDArray[Any], since: int = 0
+    ) -> list[Singles]:
+        """Return the columns of the stages from `since` on for images (n, C * H * W).
 
-        Of a mirrored network they are means over every image and its mirror image.
+        Stages before it hand on their maps. Of a mirrored network columns are means over every
+        image and its mirror image.
         """
         views = [self.pixels(images)]
         if self.mirror:
@@ -87,11 +90,12 @@ class Settings:
         found: list[Singles] = []
         for maps in views:
             for number, stage in enumerate(stages):
-                part = stage(maps) / np.float32(len(views))
-                if number < len(found):
-                    found[number] += part
-                else:
-                    found.append(part)
+                if number >= since:
+                    part = stage(maps) / np.float32(len(views))
+                    if number - since < len(found):
+                        found[number - since] += part
+                    else:
+                        found.append(part)
                 maps = stage.maps(maps) if number + 1 < len(stages) else maps
         return found
 
@@ -189,7 +193,7 @@ class Run:
         spot, n = slice(start, self.cuts[-1]), len(self.images)
         sums, squares = np.zeros((2, stages[-1].width))
         for rows in row_blocks(n):
-            part = self.settings.columns(stages, self.images[rows])[-1]
+            part = self.settings.columns(stages, self.images[rows], len(stages) - 1)[0]
             self.phi[rows, spot] = part
             sums += part.sum(axis=0, dtype=np.float64)
             squares += np.square(part, dtype=np.float64).sum(axis=0)
