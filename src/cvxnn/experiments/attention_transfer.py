@@ -270,17 +270,18 @@ def draw(findings: Findings) -> Any:
         colour = BLUE if row.gap is not None else GREY
         axes[1].plot(row.parameters, row.seconds, "o", color=colour, markersize=6)
         left = "Adam" in row.name  # its size and seconds are those of another
+        low = left or "SGD" in row.name
         axes[1].annotate(
             row.name.split(",")[0],
             (row.parameters, row.seconds),
-            (-6 if left else 6, -3 if left else 4),
+            (-6 if left else 6, -9 if low else 4),
             textcoords="offset points",
             ha="right" if left else "left",
             fontsize=7,
             color=colour,
         )
     axes[1].set(xscale="log", yscale="log", xlabel="parameters", ylabel="CPU seconds")
-    axes[1].margins(x=0.4, y=0.2)
+    axes[1].margins(x=0.6, y=0.2)
     axes[1].set_title("What they cost")
     places = np.arange(1, len(findings.strengths) + 1)
     axes[2].bar(places, findings.strengths, color=BLUE, width=0.7)
@@ -290,6 +291,8 @@ def draw(findings: Findings) -> Any:
     axes[2].grid(axis="y", color=PALE)
     shown = lower.subplots(1, count)
     AttentionDisplay(findings.images, findings.maps, findings.titles).plot(shown)
+    for each in shown:
+        each.title.set_fontsize(8)
     lower.suptitle(
         "What every token adds to the class that is told: red for it, blue against it",
         x=0.012,
