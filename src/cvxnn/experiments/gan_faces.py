@@ -348,7 +348,7 @@ def draw(findings: Findings) -> Any:
         **{name: f"stage {number}" for number, name in enumerate(stages, 1)},
         "gated, in stages": "new pictures",
         "nearest": "nearest real ones",
-        "way": "from one to another",
+        "way": "between two",
     }
     figure = plt.figure(figsize=(12.4, 0.64 * len(labels)), layout="constrained")
     parts: Any = figure.subfigures(1, 2, width_ratios=(2.05, 1))
