@@ -56,6 +56,17 @@ def test_a_stage_is_the_ridge_regression_on_its_columns(
     np.testing.assert_allclose(scores, oracle.predict(phi), atol=1e-4)
 
 
+@pytest.mark.parametrize("mirror", [False, True])
+def test_later_stages_alone_have_the_same_columns(mirror: bool) -> None:
+    both = LayerwiseClassifier([FIRST, SECOND], alpha=0.1, mirror=mirror, random_state=0).fit(X, Y)
+    settings, stages = both._settings(), [each.columns for each in both.stages_]
+    rows = X[:20].reshape(20, -1)
+    every, last = settings.columns(stages, rows), settings.columns(stages, rows, since=1)
+    assert len(every) == 2
+    assert len(last) == 1
+    np.testing.assert_array_equal(last[0], every[1])
+
+
 def test_factors_precondition_the_systems_of_weaker_strengths(monkeypatch: Any) -> None:
     rng = np.random.default_rng(0)
     phi = rng.standard_normal((150, 60)) @ rng.standard_normal((60, 60)) / 8

@@ -4,10 +4,12 @@ X = [[2, 2], [3, 3], [1, 0]] has four patterns; the objectives below are sums ov
 they are n times ours at alpha = beta / n [Pilanci2020; Ergen2021].
 """
 
+from typing import Any
+
 import numpy as np
 import pytest
 
-from cvxnn import ConvexRegressor, GatedReLU, ReLU, Scope, verify
+from cvxnn import ConvexClassifier, ConvexRegressor, GatedReLU, ReLU, Scope, verify
 from cvxnn.architectures import Problem, assemble, free_columns
 from cvxnn.certificate import feasible_dual
 from cvxnn.functions import (
@@ -178,3 +180,14 @@ def test_scaling_laws() -> None:
     )
     assert both.fit(X, 5 * y).certificate_.upper == pytest.approx(25 * base, rel=1e-8)
     assert both.fit(5 * X, y).certificate_.upper == pytest.approx(base, rel=1e-8)
+
+
+def test_exponential_cones_go_to_column_generation_sooner() -> None:
+    rng = np.random.default_rng(0)
+    X, scores = rng.standard_normal((120, 3)), rng.standard_normal((120, 3))
+    words: dict[str, Any] = {"gates": "sample", "n_gates": 20, "alpha": 0.05, "random_state": 0}
+    classes = ConvexClassifier("relu", loss="logistic", **words).fit(X, scores.argmax(axis=1))
+    numbers = ConvexRegressor("relu", **words).fit(X, scores)  # a program of as many entries
+    assert classes.solution_.solver == "working_set"
+    assert numbers.solution_.solver == "reference"
+    assert classes.certificate_.proves(1e-4)

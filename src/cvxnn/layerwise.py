@@ -129,7 +129,7 @@ class LayerwiseClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(f"y has {len(y)} rows but X has {len(images)}; pass a label an image")
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
-            raise ValueError(f"y has one class, {self.classes_[0]!r}; pass two or more")
+            raise ValueError(f"y has one class, {self.classes_[0]}; pass two or more")
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31))
         order, held = self._split(codes, rng)
         images, codes = images[order], codes[order]
