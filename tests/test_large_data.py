@@ -66,7 +66,7 @@ def test_small_data_give_the_same_network_in_any_form(
 
 
 @casts
-@pytest.mark.parametrize("solver", ["auto", "fista", "admm", "newton"])
+@pytest.mark.parametrize("solver", ["auto", "fista", "subspace", "admm", "newton"])
 def test_large_data_give_the_same_optimum(
     cast: str, solver: str, tmp_path: Path, large: None
 ) -> None:
@@ -225,7 +225,7 @@ def removed(path: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", [cut_off, written, removed])
-@pytest.mark.parametrize("solver", ["fista", "working_set", "admm"])
+@pytest.mark.parametrize("solver", ["fista", "subspace", "working_set", "admm"])
 def test_a_file_that_changes_during_the_fit_ends_it_with_the_best_network(
     harm: Any, solver: str, tmp_path: Path, large: None
 ) -> None:

@@ -1,4 +1,4 @@
-"""Cholesky's factor by quarters is that of the whole matrix."""
+"""Cholesky's factor by quarters is that of the whole matrix; leading vectors are the SVD's."""
 
 from typing import Any
 
@@ -37,3 +37,23 @@ def test_what_is_not_definite_is_told(place: int, monkeypatch: pytest.MonkeyPatc
     matrix[place, place] = -1.0
     with pytest.raises(LinAlgError):
         linalg.cholesky(matrix)
+
+
+@pytest.mark.parametrize("shape", [(30, 50), (50, 30), (7, 1), (1, 7)])
+def test_leading_vectors_are_those_of_the_svd(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    left, _, right = np.linalg.svd(rng.standard_normal(shape), full_matrices=False)
+    values = 0.3 ** np.arange(min(shape))
+    matrix = (left * values) @ right
+    found = linalg.leading_vectors(matrix, 3)
+    assert found.shape == (shape[0], min(3, *shape))
+    np.testing.assert_allclose(np.abs(found.T @ left[:, :3]), np.eye(found.shape[1]), atol=1e-9)
+    # 1, 0.3 and 0.09 are above a twentieth
+    assert linalg.leading_vectors(matrix, 20, 0.05).shape == (shape[0], min(3, *shape))
+
+
+def test_all_vectors_where_all_are_asked_for() -> None:
+    matrix = np.random.default_rng(0).standard_normal((6, 4))
+    found = linalg.leading_vectors(matrix, 9)
+    np.testing.assert_allclose(found @ (found.T @ matrix), matrix, atol=1e-12)
+    np.testing.assert_allclose(found.T @ found, np.eye(4), atol=1e-12)

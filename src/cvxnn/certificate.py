@@ -15,6 +15,8 @@ from cvxnn.projection import CUT, by_projection, inside_cones, polar_bound
 _SAFETY = 1e-12
 """Relative slack of every lower bound against rounding; errors near 1e-15 were observed."""
 
+_SINGLE = 1e-5
+"""Share of the largest entry below which a sum is rounding in single precision."""
 _STRETCH = 10.0
 """How much longer a dual point is made at most."""
 
@@ -148,19 +150,23 @@ def feasible_dual(
 def in_domain(loss: Mean, free: Array, interior: Array | None, v: Array) -> Array:
     """Return a point near `v` (n, c) that is orthogonal to `free` and where loss*(-v) is finite.
 
-    It is drawn towards the point `interior`, None for zero; zero itself when that fails.
+    It is drawn towards the point `interior`, None for zero; zero itself when that fails. Outputs
+    that sum to zero up to single precision, as gradients of the softmax loss do, are made to.
     """
-    v = orthogonal(free, v)
+    xp, v = namespace(v), orthogonal(free, v)
     if np.isfinite(loss.conjugate(-v)):
         return v
     inside = 0 * v
     if interior is not None:
         inside = orthogonal(free, double(interior))
-    for share in 10.0 ** np.arange(-12.0, 1.0):
-        drawn = v + float(share) * (inside - v)
+    means = xp.mean(v, axis=1, keepdims=True)
+    if float(xp.max(xp.abs(means))) <= _SINGLE * float(xp.max(xp.abs(v))):
+        v = v - means
+    for share in (0.0, *(10.0 ** np.arange(-12.0, 1.0)).tolist()):
+        drawn = v + share * (inside - v)
         if np.isfinite(loss.conjugate(-drawn)):
             return drawn
-    return namespace(v).zeros_like(v)
+    return xp.zeros_like(v)
 
 
 def orthogonal(free: Array, v: Array) -> Array:

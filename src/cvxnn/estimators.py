@@ -58,8 +58,9 @@ class ConvexRegressor(RegressorMixin, ConvexNetworkBase):
     n_gates : int, default=256
         Number of Gaussian gates drawn; equal patterns are kept once.
     solver : str or Solver, default="auto"
-        "auto", on given gates "fista", "newton", "admm", "working_set" or "reference", for
-        symmetric matrices "factored" too; `solution_` says which "auto" took and why.
+        "auto", on given gates "fista", "subspace", "newton", "admm", "working_set" or
+        "reference", for symmetric matrices "factored" too; `solution_` says which "auto" took
+        and why.
     tol : float, default=1e-4
         Relative duality gap at which to stop.
     fit_intercept : bool, default=True

@@ -9,7 +9,7 @@ from cvxnn.everywhere.neurons import MOST_CURVED, MOST_PAIRED
 from cvxnn.everywhere.price import ROOM
 from cvxnn.everywhere.splines import MOST_KINKS
 from cvxnn.solve import Solver
-from cvxnn.solvers import Direct
+from cvxnn.solvers import Direct, Subspace
 from cvxnn.streamed import CELLS, LARGE, MOST_CELLS
 
 _BASE = 72 * 2**20
@@ -54,7 +54,7 @@ def predict(
         width = p * outputs
         block = min(max(CELLS, d * width), MOST_CELLS, n * max(d, width))
         cells = 4 * block + 16 * n * outputs
-        system = solver.workspace(n, d, p) if isinstance(solver, Direct) else 0
+        system = solver.workspace(n, d, p) if isinstance(solver, Direct | Subspace) else 0
         return _BASE + masks + points + 8 * (cells + system)
     large = sizes.rows == 0 and n * p * itemsize >= LARGE
     lift = LARGE if large else sizes.lift * itemsize + 8 * sizes.wide

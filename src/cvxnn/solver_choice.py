@@ -25,9 +25,20 @@ from cvxnn.functions import (
 from cvxnn.program import Program
 from cvxnn.projection import by_projection
 from cvxnn.solve import Solver
-from cvxnn.solvers import ADMM, FISTA, Direct, Factored, Newton, Reference, Shrinkage, WorkingSet
+from cvxnn.solvers import (
+    ADMM,
+    FISTA,
+    Direct,
+    Factored,
+    Newton,
+    Reference,
+    Shrinkage,
+    Subspace,
+    WorkingSet,
+)
 from cvxnn.solvers.direct import MOST, side
 from cvxnn.solvers.reference import TINY
+from cvxnn.solvers.subspace import TURNED
 
 SOLVERS: dict[str, Solver] = {
     solver.name: solver
@@ -39,6 +50,7 @@ SOLVERS: dict[str, Solver] = {
         Shrinkage(),
         ADMM(),
         WorkingSet(),
+        Subspace(),
         Reference(),
     )
 }
@@ -47,6 +59,8 @@ _ROUGH = 5e-3
 _LIGHT = Grow(tol=1e-2, sharp=2e-3, starts=64, exact=False)
 _HUGE = 5e9
 """Entries of the dense lift from which products are too dear for conjugate gradients."""
+_WIDE = 200
+"""Columns from which a few directions of them are worth trying there."""
 _TINY_EXP = 45_000
 """Entries up to which the interior point method is the quickest in spite of exponential cones."""
 _HASTY: dict[str, Any] = {
@@ -82,7 +96,8 @@ def solver_for(program: Program, choice: str | Solver) -> tuple[Solver, str]:
     smooth and there are no cones. Else the interior point reference while the program is tiny;
     beyond, column generation over the gates with cones, alternating directions without. Where a
     single product takes seconds, a Newton step of hundreds would hide the run for minutes: there
-    accelerated gradients go on, and where there are no more than two blocks to choose from.
+    accelerated gradients go on, in a few directions of the data at first where columns are many,
+    and where there are no more than two blocks to choose from.
     """
     if choice != "auto":
         solver: Solver = named("solver", choice, SOLVERS, ["auto", *SOLVERS])
@@ -97,7 +112,8 @@ def solver_for(program: Program, choice: str | Solver) -> tuple[Solver, str]:
     size = n * math.prod(program.lift.in_shape)
     few = program.lift.in_shape[0] <= _FEW
     if program.constraint is None and math.isfinite(program.loss.smoothness) and not few:
-        return _for_smooth(size, program.penalty)
+        wide = d >= _WIDE and Subspace().why_not(program) is None
+        return _for_smooth(size, program.penalty, wide)
     logarithms = isinstance(program.loss.loss, Logistic | CrossEntropy)
     if size <= (_TINY_EXP if logarithms else TINY) and Reference().why_not(program) is None:
         return Reference(), "a tiny program: an interior point method"
@@ -110,8 +126,13 @@ def solver_for(program: Program, choice: str | Solver) -> tuple[Solver, str]:
     return WorkingSet(), "cones: column generation over the gates"
 
 
-def _for_smooth(size: int, penalty: Penalty) -> tuple[Solver, str]:
-    """Return the solver of smooth losses without cones, by the entries of the dense lift."""
+def _for_smooth(size: int, penalty: Penalty, wide: bool) -> tuple[Solver, str]:
+    """Return the solver of smooth losses without cones, by the entries of the dense lift.
+
+    `wide`: `Subspace` takes the program, and there are many columns.
+    """
+    if size > _HUGE and wide:
+        return Subspace(), "a smooth loss without cones, large products: a few directions at first"
     if size > _HUGE:
         return FISTA(), "a smooth loss without cones, large products: accelerated gradients"
     if math.isfinite(penalty.smoothness):
@@ -140,7 +161,8 @@ def likely(
         return Direct()
     if heads or isinstance(penalty, EigenNorm | SphereMoments):
         return Factored()
-    return FISTA() if p <= _FEW else _for_smooth(n * d * p * outputs, penalty)[0]
+    wide = d >= _WIDE and isinstance(penalty, TURNED)
+    return FISTA() if p <= _FEW else _for_smooth(n * d * p * outputs, penalty, wide)[0]
 
 
 def grower(choice: str | Solver, seed: int, tol: float) -> Solver:

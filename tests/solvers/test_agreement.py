@@ -4,16 +4,23 @@ Every tenth is solved; with EVERY=1 in the environment all of them.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
+import numpy as np
 import pytest
 from tests.every import share
-from tests.solvers.problems import LOSSES, Drawn, Sizes, draw
+from tests.solvers.problems import LOSSES, MARGIN, Drawn, Sizes, draw
 from tests.solvers.test_reference import cvxpy_optimum
 
 from cvxnn.architectures import GatedReLU, ReLU
+from cvxnn.certificate import Scope
+from cvxnn.functions import CrossEntropy, SampleLoss
+from cvxnn.gates import gaussian
+from cvxnn.path import alpha_max
 from cvxnn.solve import Solver, Status, solve
 from cvxnn.solver_choice import solver_for
-from cvxnn.solvers import ADMM, FISTA, WorkingSet
+from cvxnn.solvers import ADMM, FISTA, Newton, Subspace, WorkingSet
+from cvxnn.training import problem_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:Solution may be inaccurate")
 
@@ -71,3 +78,24 @@ def test_our_optimum_is_clarabels(chunk: int) -> None:
     step = share(10)
     numbers = range(size * chunk + chunk % step, size * (chunk + 1), step)
     assert [line for number in numbers for line in complaints(number)] == []
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda one: one.name)
+def test_single_precision_proves_a_gap_too(loss: SampleLoss) -> None:
+    """Dual points are gradients: in single precision those of softmax sum to zero only nearly."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 5)).astype(np.float32)
+    y = rng.standard_normal((60, 3))
+    y = np.sign(y) if loss in MARGIN else y
+    y = np.eye(3)[y.argmax(axis=1)] if isinstance(loss, CrossEntropy) else y
+    architecture = GatedReLU()
+    gates = gaussian(architecture.features(X), 12, rng)
+    words: Any = {"scope": Scope.GIVEN_GATES, "intercept": True, "skip": False}
+    problem = problem_of(architecture, X, y, np.ones(60), loss, gates, **words)
+    problem = problem.at(0.1 * alpha_max(problem))
+    program = problem.working()
+    assert program.free.dtype == np.float32
+    for solver in (*FIRST_ORDER, Newton(), Subspace()):
+        if solver.why_not(program) is None:
+            found = solve(program, solver, tol=1e-4, judge=problem.judge)
+            assert found.status is Status.OPTIMAL, solver.name

@@ -9,14 +9,20 @@ from tests.solvers.problems import LOSSES, Sizes, draw
 
 from cvxnn.architectures import GatedReLU, ReLU
 from cvxnn.solve import Solver, Status, solve
-from cvxnn.solvers import ADMM, FISTA, Newton, Reference, WorkingSet
+from cvxnn.solvers import ADMM, FISTA, Newton, Reference, Subspace, WorkingSet
 
 pytestmark = pytest.mark.timeout(1800)  # where several runs share a processor
 
 PROBLEMS, CHUNKS = 500, 20
 SIZES = Sizes(n=30, d=4, p=12, outputs=2)
-SOLVERS: tuple[Solver, ...] = (Newton(), WorkingSet(), FISTA(), ADMM())
-STEPS = {"newton": 100, "working_set": 60, "fista": 30_000, "admm": 30_000}
+SOLVERS: tuple[Solver, ...] = (
+    Newton(),
+    WorkingSet(),
+    FISTA(),
+    Subspace(first=1, most=0.9),
+    ADMM(),
+)
+STEPS = {"newton": 100, "working_set": 60, "fista": 30_000, "subspace": 30_000, "admm": 30_000}
 
 
 def complaints(number: int) -> list[str]:

@@ -37,6 +37,7 @@ class SolverName(StrEnum):
 
     AUTO = "auto"
     FISTA = "fista"
+    SUBSPACE = "subspace"
     FACTORED = "factored"
     NEWTON = "newton"
     ADMM = "admm"
@@ -174,7 +175,7 @@ Solver = Annotated[
         "Training",
         "--solver",
         metavar="NAME",
-        help="fista, factored, newton, admm, working_set, reference or auto.",
+        help="fista, subspace, factored, newton, admm, working_set, reference or auto.",
     ),
 ]
 Tol = Annotated[

@@ -66,32 +66,45 @@ class Gated:
             u = xp.take(u, gates, axis=0)
         else:
             gates = None
-        columns = [u[:, :, k].T for k in range(self.outputs)]
-        parts = [
-            xp.stack([masked_sum(masks, x @ w) for w in columns], axis=-1)
-            for _, x, masks in self._blocks(u.dtype, max(u.shape[0], 1), gates)
-        ]
+        (p, d, c), parts = u.shape, []
+        if d < p and c > 1:  # fewer entries between the two products
+            flat = xp.reshape(u, (p, d * c))
+            for _, x, masks in self._blocks(u.dtype, max(p, d * c), gates):
+                experts = xp.reshape(masks @ flat, (x.shape[0], d, c))
+                parts.append((x[:, None, :] @ experts)[:, 0, :])
+        else:
+            columns = [u[:, :, k].T for k in range(c)]
+            for _, x, masks in self._blocks(u.dtype, max(p, 1), gates):
+                sums = [masked_sum(masks, x @ w) for w in columns]
+                parts.append(xp.stack(sums, axis=-1))
         return parts[0] if len(parts) == 1 else xp.concat(parts, axis=0)
 
     def adjoint(self, z: Array) -> Array:
-        """Return the blocks X' D_i z, (n, c) to (p, d, c), as one product per row block."""
+        """Return the blocks X' D_i z, (n, c) to (p, d, c), as one product per row block.
+
+        The narrower of X and the masks is weighted by z.
+        """
         xp = namespace(z)
         p, d, c = self.in_shape
-        total: Array = None
-        # data of another dtype are widened block by block, so the masks count too
-        width = d * c if z.dtype == self.masks.dtype else max(p, d * c)
+        wide, narrow = max(p, d), min(p, d)
+        total = xp.zeros((wide, narrow * c), dtype=z.dtype, device=device(z))
+        # data of another dtype are widened block by block, so all their columns count
+        width = narrow * c if z.dtype == self.masks.dtype else max(wide, narrow * c)
         for rows, x, masks in self._blocks(z.dtype, width):
-            weighted = x[:, :, None] * z[rows, None, :]
-            part = masks.T @ xp.reshape(weighted, (x.shape[0], d * c))
-            total = part if total is None else total + part
-        if total is None:
-            total = xp.zeros((p, d * c), dtype=z.dtype, device=device(z))
-        return xp.reshape(total, (p, d, c))
+            one, other = (x, masks) if p < d else (masks, x)
+            weighted = other[:, :, None] * z[rows, None, :]
+            total = total + one.T @ xp.reshape(weighted, (x.shape[0], narrow * c))
+        blocks = xp.reshape(total, (wide, narrow, c))
+        return xp.permute_dims(blocks, (1, 0, 2)) if p < d else blocks
 
     def restrict(self, blocks: Array) -> "Gated":
         """Return the map of some gates."""
         xp = namespace(self.masks)
         return Gated(self.features, xp.take(self.masks, blocks, axis=1), self.outputs)
+
+    def along(self, directions: Array) -> "Gated":
+        """Return the map of blocks V z, for directions V (d, k): that of the samples X V."""
+        return Gated(self.features @ directions, self.masks, self.outputs)
 
     def astype(self, dtype: object) -> "Gated":
         """Return the same map with its data in another precision."""

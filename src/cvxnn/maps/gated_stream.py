@@ -71,11 +71,21 @@ class GatedStream:
 
     def restrict(self, blocks: Array) -> "Gated | GatedStream":
         """Return the map of some gates; in floats, where these and the data are small."""
-        masks = self.masks[to_numpy(blocks)]
+        return replace(self, masks=self.masks[to_numpy(blocks)])._smallest()
+
+    def along(self, directions: Array) -> "Gated | GatedStream":
+        """Return the map of blocks V z, for directions V (d, k); in floats, where it is small."""
+        seen = np.empty((self.data.shape[0], directions.shape[1]), directions.dtype)
+        for rows, values in self.data.products(np.ascontiguousarray(directions.T)):
+            seen[rows] = values.T
+        return replace(self, data=Streamed(seen))._smallest()
+
+    def _smallest(self) -> "Gated | GatedStream":
+        """Return the map in floats where the data are an array and the masks small, else itself."""
         plain = self.data.plain()
-        if plain is None or masks.size * plain.dtype.itemsize >= LARGE:
-            return replace(self, masks=masks)
-        return Gated(plain, masks.T.astype(plain.dtype, order="C"), self.outputs)
+        if plain is None or self.masks.size * plain.dtype.itemsize >= LARGE:
+            return self
+        return Gated(plain, self.masks.T.astype(plain.dtype, order="C"), self.outputs)
 
     def astype(self, dtype: object) -> "GatedStream":
         """Return the map itself: its data are widened as they are read."""

@@ -7,6 +7,17 @@ from cvxnn.solvers.fista import FISTA
 from cvxnn.solvers.newton import Newton
 from cvxnn.solvers.reference import Reference
 from cvxnn.solvers.shrinkage import Shrinkage
+from cvxnn.solvers.subspace import Subspace
 from cvxnn.solvers.working_set import WorkingSet
 
-__all__ = ["ADMM", "FISTA", "Direct", "Factored", "Newton", "Reference", "Shrinkage", "WorkingSet"]
+__all__ = [
+    "ADMM",
+    "FISTA",
+    "Direct",
+    "Factored",
+    "Newton",
+    "Reference",
+    "Shrinkage",
+    "Subspace",
+    "WorkingSet",
+]

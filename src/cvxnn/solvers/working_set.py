@@ -96,7 +96,8 @@ class WorkingSet:
         """Return the state after one round."""
         active = np.flatnonzero(to_numpy(state.iterate.blocks).any(axis=(1, 2)))
         score = to_numpy(gauges(program, double(state.iterate.dual)))
-        gap = _relative_gap(program, state.iterate, float(score.max(initial=0.0)))
+        upper = program.objective(state.iterate.blocks, state.iterate.free)
+        gap = relative_gap(program, state.iterate.dual, float(score.max(initial=0.0)), upper)
         tol = max(min(0.5 * state.tol, self.tighten * gap), self.last_tol)
         added, violated = self._price(program, state.iterate, active, score)
         chosen = np.union1d(np.union1d(active, added), state.kept)
@@ -145,10 +146,9 @@ class WorkingSet:
         return np.array(slivers, dtype=np.int64), len(slivers) > 0
 
 
-def _relative_gap(program: Program, iterate: Iterate, gauge: float) -> float:
+def relative_gap(program: Program, dual: Array, gauge: float, upper: float) -> float:
     """Return the relative gap, at most 1, of a dual point whose largest gauge is `gauge`."""
-    upper = program.objective(iterate.blocks, iterate.free)
-    v = in_domain(program.loss, program.free, program.interior, double(iterate.dual))
+    v = in_domain(program.loss, program.free, program.interior, double(dual))
     lower = -program.loss.conjugate(-v / max(gauge, 1.0))
     return min((upper - lower) / upper, 1.0) if upper > 0 else 1.0
 
