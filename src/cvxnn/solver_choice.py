@@ -59,8 +59,8 @@ _ROUGH = 5e-3
 _LIGHT = Grow(tol=1e-2, sharp=2e-3, starts=64, exact=False)
 _HUGE = 5e9
 """Entries of the dense lift from which products are too dear for conjugate gradients."""
-_WIDE = 200
-"""Columns from which a few directions of them are worth trying there."""
+_WIDE, _LARGE = 200, 1e9
+"""Columns, and entries, from which a few directions of the data are worth trying first."""
 _TINY_EXP = 45_000
 """Entries up to which the interior point method is the quickest in spite of exponential cones."""
 _HASTY: dict[str, Any] = {
@@ -93,11 +93,11 @@ def solver_for(program: Program, choice: str | Solver) -> tuple[Solver, str]:
     penalty, where it is not too large; descent
     on factors where blocks are symmetric matrices or sums of heads and the loss is smooth.
     Newton's method, on a working set of gates unless the penalty is smooth, where the loss is
-    smooth and there are no cones. Else the interior point reference while the program is tiny;
+    smooth and there are no cones; in a few directions of the data first where these are large and
+    have many columns. Else the interior point reference while the program is tiny;
     beyond, column generation over the gates with cones, alternating directions without. Where a
     single product takes seconds, a Newton step of hundreds would hide the run for minutes: there
-    accelerated gradients go on, in a few directions of the data at first where columns are many,
-    and where there are no more than two blocks to choose from.
+    accelerated gradients go on, and where there are no more than two blocks to choose from.
     """
     if choice != "auto":
         solver: Solver = named("solver", choice, SOLVERS, ["auto", *SOLVERS])
@@ -113,7 +113,7 @@ def solver_for(program: Program, choice: str | Solver) -> tuple[Solver, str]:
     few = program.lift.in_shape[0] <= _FEW
     if program.constraint is None and math.isfinite(program.loss.smoothness) and not few:
         wide = d >= _WIDE and Subspace().why_not(program) is None
-        return _for_smooth(size, program.penalty, wide)
+        return _for_smooth(size, program.lift.in_shape[2], program.penalty, wide)
     logarithms = isinstance(program.loss.loss, Logistic | CrossEntropy)
     if size <= (_TINY_EXP if logarithms else TINY) and Reference().why_not(program) is None:
         return Reference(), "a tiny program: an interior point method"
@@ -126,13 +126,15 @@ def solver_for(program: Program, choice: str | Solver) -> tuple[Solver, str]:
     return WorkingSet(), "cones: column generation over the gates"
 
 
-def _for_smooth(size: int, penalty: Penalty, wide: bool) -> tuple[Solver, str]:
+def _for_smooth(size: int, outputs: int, penalty: Penalty, wide: bool) -> tuple[Solver, str]:
     """Return the solver of smooth losses without cones, by the entries of the dense lift.
 
     `wide`: `Subspace` takes the program, and there are many columns.
     """
-    if size > _HUGE and wide:
-        return Subspace(), "a smooth loss without cones, large products: a few directions at first"
+    if size > _LARGE and wide:
+        newton = size <= _HUGE and outputs == 1
+        solver = Subspace(then=WorkingSet()) if newton else Subspace()
+        return solver, "a smooth loss without cones, many columns: a few of their directions first"
     if size > _HUGE:
         return FISTA(), "a smooth loss without cones, large products: accelerated gradients"
     if math.isfinite(penalty.smoothness):
@@ -162,7 +164,7 @@ def likely(
     if heads or isinstance(penalty, EigenNorm | SphereMoments):
         return Factored()
     wide = d >= _WIDE and isinstance(penalty, TURNED)
-    return FISTA() if p <= _FEW else _for_smooth(n * d * p * outputs, penalty, wide)[0]
+    return FISTA() if p <= _FEW else _for_smooth(n * d * p * outputs, outputs, penalty, wide)[0]
 
 
 def grower(choice: str | Solver, seed: int, tol: float) -> Solver:

@@ -17,7 +17,7 @@ from cvxnn.path import alpha_max
 from cvxnn.program import Program
 from cvxnn.solve import Progress, Status, solve
 from cvxnn.solver_choice import solver_for
-from cvxnn.solvers import Reference, Subspace
+from cvxnn.solvers import Reference, Subspace, WorkingSet
 from cvxnn.solvers.subspace import State
 from cvxnn.training import problem_of
 
@@ -169,6 +169,29 @@ def test_auto_takes_it_for_many_columns_and_large_products() -> None:
 
     assert chosen(20_000, 2000, 200) == "subspace"
     assert chosen(200_000, 50, 500) == "fista"
+
+
+def test_another_solver_goes_on_in_all_directions() -> None:
+    program = problem(0.0, 1).working()
+    found = solve(program, Subspace(first=2, then=WorkingSet()), tol=1e-8)
+    truth = solve(program, Reference(), tol=1e-9).certificate
+    assert found.status is Status.OPTIMAL
+    assert found.certificate.upper == pytest.approx(truth.upper, rel=1e-7)
+
+
+def test_it_ends_where_the_data_have_no_more_directions() -> None:
+    here = problem(0.0, 1)
+    narrow = np.asarray(here.X)[:, :4] @ np.random.default_rng(1).standard_normal((4, 12))
+    gates = gaussian(here.architecture.features(narrow), 6, np.random.default_rng(0))
+    words: Any = {"scope": Scope.GIVEN_GATES, "intercept": True, "skip": False}
+    y = np.asarray(here.program.loss.target)
+    X = narrow.astype(np.float32)
+    low = problem_of(GatedReLU(), X, y, np.ones(60), SQUARED, gates, **words)
+    program = low.at(0.1 * alpha_max(low)).working()
+    found = solve(program, FEW, tol=1e-15)
+    assert found.status is Status.INACCURATE
+    assert found.certificate.proves(1e-4)
+    assert FEW.init(program, found.iterate).directions.shape[1] <= 5
 
 
 def test_a_run_can_be_watched_and_stopped() -> None:

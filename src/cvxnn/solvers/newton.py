@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from cvxnn.arrays import Array, block_norms, double, inner, namespace, norm
+from cvxnn.functions import Squared
 from cvxnn.functions.base import Root
 from cvxnn.program import Iterate, Program
 from cvxnn.solvers.fista import origin
@@ -44,21 +45,30 @@ class State(NamedTuple):
     """What a system took by conjugate gradients; a guess at first."""
 
 
-class Point(NamedTuple):
-    """What scores z give: v = -grad loss(z), the blocks prox(u + reach A'v), and z - their fit."""
+class Trial(NamedTuple):
+    """What scores z give without a fit: v = -grad loss(z) and the blocks prox(u + reach A'v)."""
 
     score: Array
-    root: Root
-    """B with B B' the curvature of the loss at the scores."""
+    pulled: Array
+    """A'v, (p, d, c)."""
     slope: Slope
     """The blocks that are not zero, and how their fit bends with v."""
     free: Array
-    residual: Array
-    """z - A u - F b, (n, c): zero at the solution."""
     value: float
     """Minus the dual objective of the step, less a constant."""
     noise: float
     """How far rounding may put it off."""
+
+
+class Point(NamedTuple):
+    """A trial that is gone on from."""
+
+    trial: Trial
+    score: Array
+    root: Root
+    """B with B B' the curvature of the loss at the scores."""
+    residual: Array
+    """z - A u - F b, (n, c): zero at the solution."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +118,7 @@ class Newton:
         if start is None or blocks.shape[0] == 0:
             return state
         shorter = state._replace(score=_scores_of(program, double(start.dual)))
-        return min(state, shorter, key=lambda one: _Equation(program, one).at(one.score).value)
+        return min(state, shorter, key=lambda one: _Equation(program, one).tried(one.score).value)
 
     def _first(self, program: Program, blocks: Array, gradient: Array) -> float:
         """Return the first proximal step."""
@@ -128,23 +138,25 @@ class Newton:
     def step(self, program: Program, state: State) -> State:
         """Return the state after a proximal step."""
         equation, systems = _Equation(program, state), Systems(program, state.products)
-        point = equation.at(state.score)
+        point = equation.point(equation.tried(state.score))
         solved = equation.solved(point)
         for _ in range(_NEWTON):
             if solved:
                 break
-            move, decrease = systems.direction(point.slope, point.root, point.residual)
+            move, decrease = systems.direction(point.trial.slope, point.root, point.residual)
             trial = equation.search(point, move, decrease)
             if trial is None:
                 break
-            point, solved = trial, decrease <= point.noise or equation.solved(trial)
+            settled = decrease <= point.trial.noise
+            point = equation.point(trial)
+            solved = settled or equation.solved(point)
         if not solved:  # a shorter step is an easier equation
             reach = _NARROW * state.reach
             return state._replace(score=point.score, reach=reach, products=systems.products)
         reach = min(_WIDEN * state.reach, state.farthest)
         return State(
-            point.slope.whole,
-            point.free,
+            point.trial.slope.whole,
+            point.trial.free,
             point.score,
             reach,
             state.farthest,
@@ -179,33 +191,46 @@ class _Equation:
         self.program, self.state = program, state
         self.columns = double(program.free)
 
-    def at(self, score: Array) -> Point:
-        """Return the point of scores (n, c)."""
+    def tried(self, score: Array, pulled: Array | None = None) -> Trial:
+        """Return the trial of scores (n, c); `pulled` is A'v where it is known."""
         state, program = self.state, self.program
         dual = -double(program.loss.gradient(score))
-        moved = state.blocks + state.reach * program.lift.adjoint(dual)
+        pulled = program.lift.adjoint(dual) if pulled is None else pulled
+        moved = state.blocks + state.reach * pulled
         blocks = program.penalty.prox(moved, state.reach)
         free = state.free + state.reach * (self.columns.T @ dual)
         slope = Slope(program, moved, blocks, state.reach)
-        fit = slope.lift.apply(slope.blocks) + self.columns @ free
         far = inner(slope.blocks, slope.moved) - inner(slope.blocks, slope.blocks) / 2
         far = (far + inner(free, free) / 2) / state.reach
         loss, penalty = program.loss.value(score), program.penalty.value(slope.blocks)
         product = inner(dual, score)
         value = far - penalty - loss - product
         noise = _ROUND * (abs(far) + abs(penalty) + abs(loss) + abs(product))
-        root = program.loss.root(score)
+        return Trial(score, pulled, slope, free, value, noise)
+
+    def point(self, trial: Trial) -> Point:
+        """Return a trial with its fit."""
+        slope, score = trial.slope, trial.score
+        fit = slope.lift.apply(slope.blocks) + self.columns @ trial.free
+        root = self.program.loss.root(score)
         if root.pull is not None:  # a constant in every row does not matter to v
             score = score - namespace(score).mean(score - fit, axis=1, keepdims=True)
-        return Point(score, root, slope, free, score - fit, value, noise)
+        return Point(trial, score, root, score - fit)
 
-    def search(self, point: Point, move: Array, decrease: float) -> Point | None:
-        """Return a point along `move` that is lower by a share of `decrease`, None if none is."""
-        share = 1.0
+    def search(self, point: Point, move: Array, decrease: float) -> Trial | None:
+        """Return a trial along `move` that is lower by a share of `decrease`, None if none is.
+
+        Gradients of half squares are linear, and so is A'v along the move: one product will do.
+        """
+        begin, linear = point.trial, isinstance(self.program.loss.loss, Squared)
+        share, first, pulled = 1.0, None, None
         for _ in range(_HALVINGS):
-            trial = self.at(point.score + share * move)
-            enough = point.value - 1e-4 * share * decrease
-            if trial.value <= enough + point.noise:
+            if linear and first is not None:
+                pulled = begin.pulled + share * (first.pulled - begin.pulled)
+            trial = self.tried(point.score + share * move, pulled)
+            first = trial if first is None else first
+            enough = begin.value - 1e-4 * share * decrease
+            if trial.value <= enough + begin.noise:
                 return trial
             share /= 2
         return None
@@ -213,6 +238,6 @@ class _Equation:
     def solved(self, point: Point) -> bool:
         """Tell whether the step's equation holds well enough."""
         smooth, left = self.program.loss.smoothness, norm(point.residual)
-        change = norm(point.slope.whole - self.state.blocks)
+        change = norm(point.trial.slope.whole - self.state.blocks)
         enough = min(self.state.exact, 0.2 * change / math.sqrt(smooth * self.state.reach))
         return left <= max(enough, _ROUND * norm(point.score))
