@@ -136,7 +136,7 @@ def main() -> None:
     parser.add_argument("--gates", type=int, default=256)
     parser.add_argument("--loss", default="squared", choices=["squared", "cross_entropy"])
     parser.add_argument("--share", type=float, default=0.1, help="alpha over the largest alpha")
-    parser.add_argument("--solver", default="fista")
+    parser.add_argument("--solver", default="auto")
     parser.add_argument("--gap", type=float, default=1e-2)
     parser.add_argument("--max-time", type=float, help="seconds for the solver")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)

@@ -22,7 +22,7 @@ from cvxnn import (
 )
 from cvxnn.architectures import BY_NAME
 from cvxnn.errors import MemoryBudgetError
-from cvxnn.solvers import ADMM, FISTA, Factored, Newton, WorkingSet
+from cvxnn.solvers import ADMM, FISTA, Factored, Newton, Subspace, WorkingSet
 
 MEASURE = """
 import sys, warnings
@@ -45,9 +45,9 @@ def fit(n, d, p, rounds):
     open("/proc/self/clear_refs", "w").write("5")  # the peak of making X is none of the fit's
     before = resident("VmRSS")
     words = dict(gates="sample", n_gates=p, max_iter=rounds, random_state=0)
-    words |= {"solver": kind} if kind in ("fista", "newton") else {}
+    words |= {"solver": kind} if kind in ("fista", "newton", "subspace") else {}
     words |= {"gates": "auto"} if kind in ("polynomial", "deep_linear") else {}
-    name = "gated" if kind in ("fista", "newton") else kind
+    name = "gated" if kind in ("fista", "newton", "subspace") else kind
     ConvexRegressor(name, alpha=0.02, **words).fit(X, y)
     return resident("VmHWM") - before
 
@@ -61,6 +61,7 @@ SHAPES = [
     ("fista", 20_000, 50, 1000, 1, "float32"),
     ("fista", 5000, 20, 300, 5, "float64"),
     ("fista", 50_000, 200, 200, 1, "float32"),
+    ("subspace", 10_000, 400, 100, 3, "float64"),
     ("gated", 20_000, 50, 500, 1, "float64"),
     ("gated", 20_000, 50, 1000, 1, "float32"),
     ("gated", 50_000, 200, 200, 1, "float32"),
@@ -82,6 +83,7 @@ STREAMED = [
     ("fista", 20_000, 2000, 100, 1, "float32"),
     ("fista", 12_000, 3000, 128, 5, "float32"),
     ("fista", 200_000, 20, 200, 1, "float32"),
+    ("subspace", 30_000, 1200, 100, 4, "float32"),
     ("fista", 100_000, 30, 300, 1, "float64"),
 ]
 """Data of more than 128 MiB, and masks that would be in floats."""
@@ -95,7 +97,7 @@ def test_the_measured_peak_is_within_the_prediction(shape: tuple[object, ...]) -
     kind, n, d, p, outputs, dtype = shape
     architecture = BY_NAME.get(str(kind), GatedReLU())
     solvers = {"fista": FISTA(), "deep_linear": FISTA(), "newton": Newton()}
-    solvers |= {"polynomial": Factored()}
+    solvers |= {"polynomial": Factored(), "subspace": Subspace()}
     solver = solvers.get(str(kind), WorkingSet())
     itemsize = np.dtype(dtype).itemsize
     sizes = architecture.sizes(n, d + 1, p, outputs)

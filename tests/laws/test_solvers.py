@@ -25,10 +25,10 @@ from cvxnn.functions import (
 )
 from cvxnn.gates import gaussian, masks_of
 from cvxnn.solve import Solver, Status, solve
-from cvxnn.solvers import ADMM, FISTA, Reference, WorkingSet
+from cvxnn.solvers import ADMM, FISTA, Reference, Subspace, WorkingSet
 from cvxnn.training import problem_of
 
-OURS: tuple[Solver, ...] = (FISTA(), ADMM(), WorkingSet())
+OURS: tuple[Solver, ...] = (FISTA(), Subspace(first=1, most=0.9), ADMM(), WorkingSet())
 
 # filters and circular convolutions: in tests/architectures, at sizes of theirs
 WITH_GATES = [one for one in EVERY_ONE if not in_places(one)]

@@ -72,12 +72,12 @@ class Subspace:
 
     name = "subspace"
     heuristic = False
-    copies = (9, 0)
+    copies = (8, 0)
     period = 1
 
     def workspace(self, n: int, d: int, p: int) -> int:
-        """Return what X V and the masks take as floats."""
-        return n * (p + int(self.most * d))
+        """Return what X V and the masks take as floats, and what goes on in all directions."""
+        return n * (p + int(self.most * d)) + self.then.workspace(n, d, p)
 
     def why_not(self, program: Program) -> str | None:
         """Return None for gated maps, and penalties that do not change as blocks are turned."""
