@@ -217,7 +217,9 @@ def test_the_trace_only_improves(solver: Solver, cones: bool) -> None:
         assert found[-1].lower <= planted.optimum * (1 + 1e-12)
 
 
-@pytest.mark.parametrize(("gates", "name"), [(100, "working_set"), (20_000, "fista")])
+@pytest.mark.parametrize(
+    ("gates", "name"), [(100, "newton"), (1000, "working_set"), (20_000, "fista")]
+)
 def test_where_products_are_large_no_step_takes_minutes(gates: int, name: str) -> None:
     """The arrays are views of one number: nothing of that size is held."""
     X, masks = np.broadcast_to(1.0, (3000, 100)), np.broadcast_to(1.0, (3000, gates))

@@ -90,14 +90,14 @@ def solver_for(program: Program, choice: str | Solver) -> tuple[Solver, str]:
     """Return the solver that a user asked for and why it is this; "auto" goes by the program.
 
     A closed form, for linear autoencoders. The linear system of the squared loss with a ridge
-    penalty, where it is not too large; descent
-    on factors where blocks are symmetric matrices or sums of heads and the loss is smooth.
-    Newton's method, on a working set of gates unless the penalty is smooth, where the loss is
-    smooth and there are no cones; in a few directions of the data first where these are large and
-    have many columns. Else the interior point reference while the program is tiny;
-    beyond, column generation over the gates with cones, alternating directions without. Where a
-    single product takes seconds, a Newton step of hundreds would hide the run for minutes: there
-    accelerated gradients go on, and where there are no more than two blocks to choose from.
+    penalty, where it is not too large; descent on factors where blocks are symmetric matrices or
+    sums of heads and the loss is smooth. Where the loss is smooth and there are no cones, Newton's
+    method, on a working set unless gates are few or the penalty is smooth; in a few directions of
+    the data first where these are large and have many columns. Else the interior point reference
+    while the program is tiny; beyond, column generation over the gates with cones, alternating
+    directions without. Where a single product takes seconds, a Newton step of hundreds would hide
+    the run for minutes: there accelerated gradients go on, and where there are no more than two
+    blocks to choose from.
     """
     if choice != "auto":
         solver: Solver = named("solver", choice, SOLVERS, ["auto", *SOLVERS])
@@ -113,7 +113,7 @@ def solver_for(program: Program, choice: str | Solver) -> tuple[Solver, str]:
     few = program.lift.in_shape[0] <= _FEW
     if program.constraint is None and math.isfinite(program.loss.smoothness) and not few:
         wide = d >= _WIDE and Subspace().why_not(program) is None
-        return _for_smooth(size, program.lift.in_shape[2], program.penalty, wide)
+        return _for_smooth(size, program.lift.in_shape, program.penalty, wide)
     logarithms = isinstance(program.loss.loss, Logistic | CrossEntropy)
     if size <= (_TINY_EXP if logarithms else TINY) and Reference().why_not(program) is None:
         return Reference(), "a tiny program: an interior point method"
@@ -126,11 +126,15 @@ def solver_for(program: Program, choice: str | Solver) -> tuple[Solver, str]:
     return WorkingSet(), "cones: column generation over the gates"
 
 
-def _for_smooth(size: int, outputs: int, penalty: Penalty, wide: bool) -> tuple[Solver, str]:
+def _for_smooth(
+    size: int, shape: tuple[int, ...], penalty: Penalty, wide: bool
+) -> tuple[Solver, str]:
     """Return the solver of smooth losses without cones, by the entries of the dense lift.
 
-    `wide`: `Subspace` takes the program, and there are many columns.
+    The blocks are of `shape` (p, d, c). `wide`: `Subspace` takes the program, and there are many
+    columns.
     """
+    p, _, outputs = shape
     if size > _LARGE and wide:
         newton = size <= _HUGE and outputs == 1
         solver = Subspace(then=WorkingSet()) if newton else Subspace()
@@ -139,6 +143,8 @@ def _for_smooth(size: int, outputs: int, penalty: Penalty, wide: bool) -> tuple[
         return FISTA(), "a smooth loss without cones, large products: accelerated gradients"
     if math.isfinite(penalty.smoothness):
         return Newton(), "a smooth loss and a smooth penalty: Newton's method"
+    if WorkingSet().takes_all(p):
+        return Newton(), "a smooth loss without cones, few gates: Newton's method"
     return WorkingSet(), "a smooth loss without cones: Newton's method on a working set"
 
 
@@ -164,7 +170,11 @@ def likely(
     if heads or isinstance(penalty, EigenNorm | SphereMoments):
         return Factored()
     wide = d >= _WIDE and isinstance(penalty, TURNED)
-    return FISTA() if p <= _FEW else _for_smooth(n * d * p * outputs, outputs, penalty, wide)[0]
+    return (
+        FISTA()
+        if p <= _FEW
+        else _for_smooth(n * d * p * outputs, (p, d, outputs), penalty, wide)[0]
+    )
 
 
 def grower(choice: str | Solver, seed: int, tol: float) -> Solver:

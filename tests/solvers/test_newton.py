@@ -1,13 +1,22 @@
 """Newton's method against Clarabel, with its systems solved in each of the three ways."""
 
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
 import pytest
+from sklearn.datasets import load_iris
 from tests.solvers.problems import Sizes, draw
 
 from cvxnn.architectures import GatedReLU, ReLU
+from cvxnn.certificate import Scope
 from cvxnn.functions import CrossEntropy, Hinge, Huber, Logistic, Squared, SquaredHinge
-from cvxnn.solve import solve
+from cvxnn.gates import gaussian
+from cvxnn.path import alpha_max, path
+from cvxnn.solve import Status, solve
 from cvxnn.solvers import Newton, Reference
 from cvxnn.solvers.systems import Systems
+from cvxnn.training import problem_of
 
 SIZES = Sizes(n=30, d=4, p=12, outputs=1)
 SMOOTH = Squared(), Huber(delta=0.4), Logistic(), SquaredHinge(), CrossEntropy()
@@ -53,6 +62,52 @@ def test_a_start_is_gone_on_from() -> None:
     again = solve(program, Newton(), start=first.iterate, tol=1e-8, judge=problem.judge)
     assert again.iterations <= 1
     assert again.certificate.upper == pytest.approx(first.certificate.upper, rel=1e-9)
+
+
+def test_it_ends_where_precision_does() -> None:
+    for loss in (Squared(), CrossEntropy()):
+        problem = draw([3, 2], GatedReLU(bias=True), loss, SIZES).problem
+        solution = solve(problem.working(), Newton(), tol=1e-17, judge=problem.judge)
+        assert solution.status is Status.INACCURATE
+        assert solution.iterations < 100
+        assert solution.certificate.proves(1e-10)
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1e6])
+def test_units_of_free_columns_do_not_matter(unit: float) -> None:
+    problem = draw([1, 3], GatedReLU(bias=True), Logistic(), SIZES).problem
+    program = problem.working()
+    assert program.free.shape[1] > 0
+    other = replace(program, free=unit * program.free)
+    one, two = (solve(each, Newton(), tol=1e-8) for each in (program, other))
+    assert one.iterations == two.iterations
+    assert two.certificate.upper == pytest.approx(one.certificate.upper, rel=1e-7)
+    assert two.certificate.proves(1e-8)
+
+
+def test_a_step_that_stands_still_is_solved_more_accurately(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Classes that a few gates nearly separate: conjugate gradients' rest is all that is left."""
+    X, labels = load_iris(return_X_y=True)
+    rows = np.arange(len(X)) % 5 > 0
+    X, y = X[rows], np.eye(3)[labels[rows]]
+    gates = gaussian(X, 30, np.random.default_rng(1))
+    words: dict[str, Any] = {"scope": Scope.GIVEN_GATES, "intercept": True, "skip": False}
+    weights = np.ones(len(y))
+    problem = problem_of(GatedReLU(bias=True), X, y, weights, CrossEntropy(), gates, **words)
+    alphas = alpha_max(problem) * np.geomspace(0.5, 1e-4, 5)
+    sharpened: list[Systems] = []
+    sharpen = Systems.sharpen
+
+    def counted(systems: Systems) -> None:
+        sharpened.append(systems)
+        sharpen(systems)
+
+    monkeypatch.setattr(Systems, "sharpen", counted)
+    steps = [one.iterations for _, one in path(problem, alphas, Newton(), tol=1e-3)]
+    assert sharpened
+    assert steps[-1] <= 7  # 5; without, 9 and twice the seconds
 
 
 def test_it_says_what_it_does_not_take() -> None:

@@ -1,7 +1,7 @@
 """Semismooth Newton steps inside a proximal point method: few steps, each a system in the dual."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from cvxnn.arrays import Array, block_norms, double, inner, namespace, norm
@@ -16,6 +16,8 @@ _WIDEN, _NARROW = 3.0, 0.2
 _FARTHEST = 1e6
 """Longest proximal step, in units of the first."""
 _NEWTON, _HALVINGS = 40, 30
+_SHORT = 1e-3
+"""Share of Newton's step below which its system was solved too roughly."""
 _EXACT, _SHARPEN = 1e-2, 0.1
 """Residual of the first step, in units of the gradient over the smoothness of the loss, and what
 it is multiplied by in every further step."""
@@ -24,6 +26,9 @@ _STEEP = 1e8
 """Step, in units of the inverse smoothness, at which a prox of the loss inverts its gradient."""
 _ROUND = 1e-14
 """Relative error of rounding in a residual and in a sum of a few values."""
+_STILL, _IDLE = 1e-10, 5
+"""Relative change of the scores that is little for a step solved up to rounding, and how many idle
+steps in turn mean that precision is at its end."""
 
 
 class State(NamedTuple):
@@ -32,7 +37,9 @@ class State(NamedTuple):
     blocks: Array
     """u, (p, d, c)."""
     free: Array
-    """b, (q, c)."""
+    """b, (q, c), in units of `unit`."""
+    unit: float
+    """What the free columns are multiplied by inside, so that they are as long as a block's."""
     score: Array
     """z, (n, c): the dual point is -grad loss(z)."""
     reach: float
@@ -43,6 +50,8 @@ class State(NamedTuple):
     """Residual to which it is solved."""
     products: float
     """What a system took by conjugate gradients; a guess at first."""
+    idle: int = 0
+    """Steps in turn that were not solved, or that were, up to rounding, and moved little."""
 
 
 class Trial(NamedTuple):
@@ -113,30 +122,35 @@ class Newton:
         score, smooth = program.predict(blocks, free), program.loss.smoothness
         gradient = double(program.loss.gradient(score))
         exact = _EXACT * norm(gradient) / smooth
-        reach = self._first(program, blocks, gradient)
-        state = State(blocks, free, score, reach, _FARTHEST * reach, exact, _PRODUCTS)
+        reach, unit = self._first(program, blocks, gradient)
+        state = State(blocks, free / unit, unit, score, reach, _FARTHEST * reach, exact, _PRODUCTS)
         if start is None or blocks.shape[0] == 0:
             return state
         shorter = state._replace(score=_scores_of(program, double(start.dual)))
-        return min(state, shorter, key=lambda one: _Equation(program, one).tried(one.score).value)
+        inside = _rescaled(program, unit)
+        return min(state, shorter, key=lambda one: _Equation(inside, one).tried(one.score).value)
 
-    def _first(self, program: Program, blocks: Array, gradient: Array) -> float:
-        """Return the first proximal step."""
-        xp, unit = namespace(blocks), 1 / program.loss.smoothness
+    def _first(self, program: Program, blocks: Array, gradient: Array) -> tuple[float, float]:
+        """Return the first proximal step, and the unit of the free columns."""
+        xp, usual = namespace(blocks), 1 / program.loss.smoothness
         if blocks.shape[0] == 0:
-            return unit
+            return usual, 1.0
         pulled = program.lift.adjoint(gradient)
+        best = xp.argmax(block_norms(pulled)[:, 0, 0], keepdims=True)
+        block = xp.take(pulled, best, axis=0)
+        stretch = norm(block)
+        stretch = norm(program.lift.restrict(best).apply(block)) / stretch if stretch > 0 else 0.0
+        long = norm(program.free[:, :1]) if program.free.shape[1] else 0.0
+        unit = stretch / long if stretch > 0 and long > 0 else 1.0
         if (size := norm(blocks)) > 0:
             alive = xp.any(blocks != 0, axis=(1, 2), keepdims=True)
             against = norm(pulled * double(alive))
-            return self.warm * size / against if against > 0 else unit
-        best = xp.argmax(block_norms(pulled)[:, 0, 0], keepdims=True)
-        block = xp.take(pulled, best, axis=0)
-        fit = norm(program.lift.restrict(best).apply(block))
-        return self.reach * unit * (norm(block) / fit) ** 2 if fit > 0 else unit
+            return self.warm * size / against if against > 0 else usual, unit
+        return self.reach * usual / stretch**2 if stretch > 0 else usual, unit
 
     def step(self, program: Program, state: State) -> State:
         """Return the state after a proximal step."""
+        program = _rescaled(program, state.unit)
         equation, systems = _Equation(program, state), Systems(program, state.products)
         point = equation.point(equation.tried(state.score))
         solved = equation.solved(point)
@@ -144,33 +158,49 @@ class Newton:
             if solved:
                 break
             move, decrease = systems.direction(point.trial.slope, point.root, point.residual)
-            trial = equation.search(point, move, decrease)
+            trial, share = equation.search(point, move, decrease)
             if trial is None:
                 break
+            if share < _SHORT:
+                systems.sharpen()
             settled = decrease <= point.trial.noise
             point = equation.point(trial)
             solved = settled or equation.solved(point)
         if not solved:  # a shorter step is an easier equation
-            reach = _NARROW * state.reach
-            return state._replace(score=point.score, reach=reach, products=systems.products)
+            return state._replace(
+                score=point.score,
+                reach=_NARROW * state.reach,
+                products=systems.products,
+                idle=state.idle + 1,
+            )
+        size = norm(point.score)
+        still = norm(point.score - state.score) <= _STILL * size and state.exact <= _ROUND * size
         reach = min(_WIDEN * state.reach, state.farthest)
         return State(
             point.trial.slope.whole,
             point.trial.free,
+            state.unit,
             point.score,
             reach,
             state.farthest,
             _SHARPEN * state.exact,
             systems.products,
+            state.idle + 1 if still else 0,
         )
 
     def read(self, program: Program, state: State) -> Iterate:
         """Return the points."""
-        return Iterate(state.blocks, state.free, -double(program.loss.gradient(state.score)))
+        dual = -double(program.loss.gradient(state.score))
+        return Iterate(state.blocks, state.unit * state.free, dual)
 
     def done(self, state: State) -> bool:
-        """Return False: every step may still help."""
-        return False
+        """Tell whether steps have come to nothing."""
+        return state.idle >= _IDLE
+
+
+def _rescaled(program: Program, unit: float) -> Program:
+    """Return the program with its free columns in other units."""
+    return replace(program, free=unit * program.free)
 
 
 def _scores_of(program: Program, dual: Array) -> Array:
@@ -217,8 +247,10 @@ class _Equation:
             score = score - namespace(score).mean(score - fit, axis=1, keepdims=True)
         return Point(trial, score, root, score - fit)
 
-    def search(self, point: Point, move: Array, decrease: float) -> Trial | None:
+    def search(self, point: Point, move: Array, decrease: float) -> tuple[Trial | None, float]:
         """Return a trial along `move` that is lower by a share of `decrease`, None if none is.
+
+        And the share of `move` that it is at.
 
         Gradients of half squares are linear, and so is A'v along the move: one product will do.
         """
@@ -231,9 +263,9 @@ class _Equation:
             first = trial if first is None else first
             enough = begin.value - 1e-4 * share * decrease
             if trial.value <= enough + begin.noise:
-                return trial
+                return trial, share
             share /= 2
-        return None
+        return None, share
 
     def solved(self, point: Point) -> bool:
         """Tell whether the step's equation holds well enough."""

@@ -31,7 +31,9 @@ WIDE = 4_000_000
 _DOUBLE = 2.0
 """Cost of an operation in float64, where products are in float32."""
 _CG, _CG_STEPS = 3e-2, 1000
-"""Share of the system's residual that conjugate gradients may leave, and their steps."""
+"""Share of the system's residual that conjugate gradients may leave at first, and their steps."""
+_CG_FINER, _CG_FINEST = 0.03, 1e-6
+"""What that share is multiplied by when it was too large, and its least."""
 
 _FLAT = 1e-3
 """Root of the curvature, relative to the largest, below which a loss counts as flat."""
@@ -122,6 +124,7 @@ class Systems:
         self.program = program
         self.products = products
         """Products that a solution by conjugate gradients takes: the last one's."""
+        self._left = _CG
         self._dense = (
             isinstance(program.lift, Gated)
             and program.lift.out_shape[-1] == 1
@@ -132,6 +135,10 @@ class Systems:
     def _gram(self) -> Array:
         features = double(cast(Gated, self.program.lift).features)
         return features @ features.T
+
+    def sharpen(self) -> None:
+        """Solve more accurately from now on."""
+        self._left = max(_CG_FINER * self._left, _CG_FINEST)
 
     def direction(self, slope: Slope, root: Root, residual: Array) -> tuple[Array, float]:
         """Return dz (n, c), and by how much the step's dual objective rises along it at first."""
@@ -182,7 +189,7 @@ class Systems:
             return z + root.adjoint(multiply(root.apply(z)))
 
         unit = namespace(right).astype(right / size, dtype)
-        x = conjugate_gradient(system, unit, 0 * unit, _CG, _CG_STEPS)
+        x = conjugate_gradient(system, unit, 0 * unit, self._left, _CG_STEPS)
         return size * double(x), size * double(multiply(root.apply(x)))
 
 

@@ -122,6 +122,10 @@ class WorkingSet:
         """Tell whether the last and most accurate round found nothing to add."""
         return state.settled
 
+    def takes_all(self, p: int) -> bool:
+        """Tell whether its first round is on all of p blocks, where there are no cones."""
+        return self.size > self.most * p
+
     def _price(
         self, program: Program, iterate: Iterate, active: Indices, score: Floats
     ) -> tuple[Indices, bool]:
