@@ -170,11 +170,9 @@ def likely(
     if heads or isinstance(penalty, EigenNorm | SphereMoments):
         return Factored()
     wide = d >= _WIDE and isinstance(penalty, TURNED)
-    return (
-        FISTA()
-        if p <= _FEW
-        else _for_smooth(n * d * p * outputs, (p, d, outputs), penalty, wide)[0]
-    )
+    if p <= _FEW:
+        return FISTA()
+    return _for_smooth(n * d * p * outputs, (p, d, outputs), penalty, wide)[0]
 
 
 def grower(choice: str | Solver, seed: int, tol: float) -> Solver:

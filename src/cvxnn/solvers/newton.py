@@ -250,9 +250,8 @@ class _Equation:
     def search(self, point: Point, move: Array, decrease: float) -> tuple[Trial | None, float]:
         """Return a trial along `move` that is lower by a share of `decrease`, None if none is.
 
-        And the share of `move` that it is at.
-
-        Gradients of half squares are linear, and so is A'v along the move: one product will do.
+        And the share of `move` at which the search ended. Gradients of half squares are linear,
+        and so is A'v along the move: one product will do.
         """
         begin, linear = point.trial, isinstance(self.program.loss.loss, Squared)
         share, first, pulled = 1.0, None, None
