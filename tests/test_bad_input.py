@@ -158,7 +158,10 @@ def test_weights_must_be_weights(
         ({"max_time": -1.0}, "max_time is -1.0"),
         ({"n_gates": 0}, "n_gates is 0; expected a positive integer"),
         ({"n_gates": 2.5}, "n_gates is 2.5"),
-        ({"architecture": "transformer"}, "'transformer'; expected one of 'batchnorm', "),
+        (
+            {"architecture": "transformer"},
+            "'transformer'; expected one of 'attention', 'batchnorm', ",
+        ),
         ({"loss": "zero_one"}, "loss is 'zero_one'; expected one of"),
         (
             {"gates": "all"},

@@ -60,9 +60,8 @@ GATES = ("auto", "grow", "sample", "enumerate")
 
 def architecture_of(value: str | Architecture) -> Architecture:
     """Return the architecture that a user named or passed; "attention" is the linear one."""
-    if isinstance(value, str) and value == "attention":
-        value = "linear_attention"
-    architecture: Architecture = named("architecture", value, BY_NAME, BY_NAME)
+    table = {**BY_NAME, "attention": BY_NAME["linear_attention"]}
+    architecture: Architecture = named("architecture", value, table, table)
     return architecture
 
 

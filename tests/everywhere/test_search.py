@@ -8,12 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cvxnn.everywhere import cells
+from cvxnn.everywhere.neurons import Training
 from cvxnn.everywhere.patterns import pattern_gauge
 from cvxnn.everywhere.price import price
 from cvxnn.everywhere.quadratics import Rows
-from cvxnn.everywhere.relaxed import isotropic
+from cvxnn.everywhere.relaxed import QUICK, isotropic, relax
 from cvxnn.everywhere.search import replay, search
-from cvxnn.everywhere.trees import Tree, families, preorder
+from cvxnn.everywhere.trees import Tree, families, preorder, root
+from cvxnn.functions import Squared, mean_loss
 
 SEEDS = st.integers(0, 10**6)
 
@@ -49,6 +52,29 @@ def exact(X: np.ndarray, v: np.ndarray) -> float:
     candidates = np.concatenate([pulls, np.stack([np.cos(walls), np.sin(walls)], axis=1)])
     sizes = np.maximum(np.linalg.norm(candidates, axis=1, keepdims=True), 1e-300)
     return max(float((np.maximum(candidates / sizes @ X.T, 0) @ v).max()), 0.0)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_quick_bound_ends_where_rounds_gain_little(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((200, 6))
+    y = np.maximum(X @ rng.standard_normal((6, 3)), 0).sum(axis=1, keepdims=True)
+    none = np.zeros((200, 0))
+    relaxed = relax(Training(X, mean_loss(Squared(), y), none, 0.1), rng, QUICK)
+    rows, start = Rows(X, relaxed.dual[:, 0], 0.1), relaxed.moments[0]
+    rounds: list[int] = []
+    one = cells._Play.round
+    monkeypatch.setattr(
+        cells._Play, "round", lambda self, count: rounds.append(count) or one(self, count)
+    )
+    most = root(rows, start)[1].upper[0]
+    whole = len(rounds)
+    quick = search(rows, start)
+    assert most <= quick.upper <= 1.003 * most
+    assert len(rounds) - whole < whole == 31
+    assert replay(rows, quick.tree) <= quick.upper
 
 
 @given(seed=SEEDS)

@@ -4,7 +4,7 @@ Every bound is a sum of row inequalities and weak duality for one quadratic, so 
 any multipliers; how well they were searched for matters to its tightness alone.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -79,9 +79,14 @@ class Effort:
     """Shares of the barrier that the final values are taken at, in turn, as far as needed."""
     patience: float = 1.0
     """How many times what the barrier loses a bound may be above 1 to be worth it."""
+    least: float = 0.0
+    """Gain of the highest bound in six rounds below which there are no more."""
 
 
+_PATIENCE = 6
+"""Rounds over which a gain is counted."""
 ROOT = Effort(rounds=30, newton=20, barrier=1e-3, patience=1e9)
+BRIEF = replace(ROOT, least=1e-3)
 CELL = Effort()
 
 
@@ -99,8 +104,12 @@ def bound(rows: Rows, boxes: Boxes, guess: Guess, effort: Effort = CELL) -> Boun
     True
     """
     play = _Play(rows, boxes, guess, effort)
+    course: list[float] = []
     for count in range(effort.rounds + 1):
         if not len(play.live) or not play.round(count):
+            break
+        course.append(float(play.upper.max()))
+        if len(course) > _PATIENCE and course[-1 - _PATIENCE] - course[-1] < effort.least:
             break
     return play.result()
 

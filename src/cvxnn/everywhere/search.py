@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxnn.everywhere.cells import Bounds
+from cvxnn.everywhere.cells import BRIEF, ROOT, Bounds, Effort
 from cvxnn.everywhere.neurons import Floats
 from cvxnn.everywhere.quadratics import Boxes, Rows
 from cvxnn.everywhere.relaxed import Moments
@@ -39,7 +39,8 @@ def search(rows: Rows, start: Moments, *, seconds: float = 0.0) -> Found:
     """Bound M(v) / alpha until it is at most 1, until it is known to exceed 1, or time is up.
 
     The boxes of the highest bounds are halved, in the coordinate whose width costs most, near the
-    mean of the maximisers met there. Without `seconds` the bound is that of the whole ball.
+    mean of the maximisers met there. Without `seconds` the bound is that of the whole ball, until
+    six rounds on it gain less than a thousandth.
 
     >>> from cvxnn.everywhere.relaxed import isotropic
     >>> rows = Rows(np.array([[1.0, 0.0], [0.0, 2.0]]), np.array([1.0, 1.0]), alpha=3.0)
@@ -48,7 +49,7 @@ def search(rows: Rows, start: Moments, *, seconds: float = 0.0) -> Found:
     True
     """
     until = time.perf_counter() + seconds
-    frontier = _Frontier(rows, start)
+    frontier = _Frontier(rows, start, effort=ROOT if seconds else BRIEF)
     most = ROOM / (rows.rank + 6) ** 2
     while frontier.heap and frontier.value <= 1 and len(frontier.heap) < most:
         if time.perf_counter() >= until:
@@ -82,7 +83,9 @@ class _Guide(NamedTuple):
 class _Frontier:
     """Open boxes, the highest bound first, and the tree that led to them."""
 
-    def __init__(self, rows: Rows, start: Moments, guide: _Guide | None = None) -> None:
+    def __init__(
+        self, rows: Rows, start: Moments, guide: _Guide | None = None, effort: Effort = ROOT
+    ) -> None:
         self.rows, self.start, self.guide = rows, start, guide
         self.heap: list[tuple[float, int]] = []
         self.open: dict[int, tuple[Boxes, Bounds]] = {}
@@ -95,7 +98,7 @@ class _Frontier:
         self.direction = np.zeros(rows.rank)
         place = [0 if guide is not None else -1]
         if len(rows.weights):
-            self._add(*root(rows, start), self._grow(place))
+            self._add(*root(rows, start, effort), self._grow(place))
         else:
             self._grow(place)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxnn.everywhere.cells import CELL, ROOT, Bounds, Guess, bound
+from cvxnn.everywhere.cells import CELL, ROOT, Bounds, Effort, Guess, bound
 from cvxnn.everywhere.neurons import Floats
 from cvxnn.everywhere.quadratics import Boxes, Rows
 from cvxnn.everywhere.relaxed import Moments
@@ -45,13 +45,13 @@ class Tree:
         )
 
 
-def root(rows: Rows, start: Moments) -> tuple[Boxes, Bounds]:
+def root(rows: Rows, start: Moments, effort: Effort = ROOT) -> tuple[Boxes, Bounds]:
     """Return the whole ball and its bound."""
     one = np.ones((1, rows.rank))
     boxes = Boxes(-one, one)
     guess = Guess(start.mean[None], start.second[None], np.zeros(1), np.ones(1), np.full(1, np.inf))
     blur = min(max(start.blur, 1e-7), 1.0)
-    effort = replace(ROOT, blur=blur, floor=blur, memory=max(start.weight, 1.0))
+    effort = replace(effort, blur=blur, floor=blur, memory=max(start.weight, 1.0))
     return boxes, bound(rows, boxes, guess, effort)
 
 
