@@ -46,6 +46,20 @@ def test_the_optimum_is_clarabels(
     assert wrong == []
 
 
+@pytest.mark.parametrize(("seed", "outputs"), [([900, 168], 1), ([500, 113], 2)])
+def test_a_step_that_gains_nothing_where_the_loss_is_linear_is_not_the_last(
+    seed: list[int], outputs: int
+) -> None:
+    """Most samples are far out: scores move there at no gain, and come back in."""
+    sizes = Sizes(n=30, d=4, p=12, outputs=outputs)
+    drawn = draw(seed, GatedReLU(bias=outputs > 1), Huber(delta=0.4), sizes).problem
+    program = drawn.working()
+    solution = solve(program, Newton(), tol=1e-9, judge=drawn.judge, max_iter=40)
+    truth = solve(program, Reference(), tol=1e-9, judge=drawn.judge).certificate
+    assert solution.status is Status.OPTIMAL
+    assert solution.certificate.upper == pytest.approx(truth.upper, rel=1e-7)
+
+
 def test_it_takes_fewer_steps_than_a_gradient_has_digits() -> None:
     """A thousand steps of proximal gradient are ten of these, each a few equations."""
     problem = draw([1, 1], GatedReLU(bias=True), Squared(), Sizes(n=60, d=6, p=40, outputs=1))

@@ -153,7 +153,7 @@ class Newton:
         program = _rescaled(program, state.unit)
         equation, systems = _Equation(program, state), Systems(program, state.products)
         point = equation.point(equation.tried(state.score))
-        solved = equation.solved(point)
+        solved, settled = equation.solved(point), 0
         for _ in range(_NEWTON):
             if solved:
                 break
@@ -163,9 +163,10 @@ class Newton:
                 break
             if share < _SHORT:
                 systems.sharpen()
-            settled = decrease <= point.trial.noise
+            # a step can gain nothing where the loss is flat, and enter where it is curved
+            settled = settled + 1 if share == 1.0 and decrease <= point.trial.noise else 0
             point = equation.point(trial)
-            solved = settled or equation.solved(point)
+            solved = settled == 2 or equation.solved(point)
         if not solved:  # a shorter step is an easier equation
             return state._replace(
                 score=point.score,
