@@ -29,9 +29,12 @@ def model() -> LayerwiseClassifier:
 
 
 def columns(model: LayerwiseClassifier, count: int) -> np.ndarray:
-    """The standardised columns of some stages, for the images trained on."""
-    stages = model.stages_[:count]
-    parts = model._settings().columns([each.columns for each in stages], X.reshape(len(X), -1))
+    """The standardised columns of some stages, for the images trained on, to the last bit."""
+    stages, images = model.stages_[:count], X.reshape(len(X), -1)
+    settings, known = model._settings(), [each.columns for each in stages]
+    # products in float32 are rounded otherwise where they have other rows beside them
+    blocks = [settings.columns(known, images[rows]) for rows in stagewise.row_blocks(len(X))]
+    parts = [np.concatenate(part) for part in zip(*blocks, strict=True)]
     return np.hstack(
         [(part - s.centre) / s.scale for part, s in zip(parts, stages, strict=True)]
     ).astype(np.float64)

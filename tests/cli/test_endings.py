@@ -14,6 +14,8 @@ from cvxnn.cli import CODES
 from cvxnn.cli.watch import Watch
 from cvxnn.solve import Progress
 
+KINDS = ", ".join(map(repr, sorted([*BY_NAME, "attention"])))
+
 
 def test_every_status_has_its_code() -> None:
     assert CODES.keys() == {status.name for status in Status}
@@ -101,7 +103,7 @@ def test_an_overflow_ends_with_5(path: Path, tmp_path: Path) -> None:
         ("a,y\n1,0\n2,0\n3,0\n", ("--task", "classification"), "one class"),
         ("a,y\n1,0\n2,1\n3,5\n", ("--alpha", "-1"), "alpha is -1.0; expected 'auto' or a positive"),
         ("a,y\n1,0\n2,1\n3,5\n", ("--tol", "0"), "tol is 0.0; it must be"),
-        ("a,y\n1,0\n2,1\n3,5\n", ("-a", "wide"), f"one of {', '.join(map(repr, sorted(BY_NAME)))}"),
+        ("a,y\n1,0\n2,1\n3,5\n", ("-a", "wide"), f"one of {KINDS}"),
         ("a,y\n1,0\n2,1\n3,5\n", ("-a", "batchnorm", "--no-bias"), "leave out --no-bias"),
         ("a,y\n1,0\n2,1\n3,5\n", ("--n-gates", "0"), "n_gates is 0; expected a positive integer"),
         ("a,y\n1,0\n2,1\n3,5\n", ("--loss", "hinge"), "expected one of 'huber', 'quantile', 'sq"),
