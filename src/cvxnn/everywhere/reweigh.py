@@ -49,7 +49,8 @@ def resize(training: Training, neurons: Neurons, sizes: Floats, caution: float =
     now, k, ridges = value(x), len(sizes), _RIDGES
     for _ in range(1 if caution else _ROUNDS):
         fit = (columns @ x)[:, None]
-        gram = (columns * training.curvature(fit)).T @ columns
+        bent = columns * np.sqrt(training.curvature(fit))
+        gram = bent.T @ bent
         slope = columns.T @ training.loss.gradient(fit)[:, 0] + price
         target, ridges = _target(gram, slope, x, k, caution, ridges)
         predicted, share = float(slope @ (target - x)), 1.0
