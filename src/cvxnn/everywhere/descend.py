@@ -49,14 +49,18 @@ class Smoothed:
 
     def relu(self, products: Floats) -> tuple[Floats, Floats]:
         """Return the smoothed ReLU of (n, k) products and its derivative."""
-        slope = products * (0.5 / self.width)
-        slope += 0.5
-        np.clip(slope, 0.0, 1.0, out=slope)
+        slope = self.slopes(products)
         hidden = slope * slope
         hidden *= self.width
         beyond = products - self.width
         hidden += np.maximum(beyond, 0.0, out=beyond)
         return hidden, slope
+
+    def slopes(self, products: Floats) -> Floats:
+        """Return the derivative of the smoothed ReLU at (n, k) products."""
+        slope = products * (0.5 / self.width)
+        slope += 0.5
+        return np.clip(slope, 0.0, 1.0, out=slope)
 
     def value(self, products: Floats, linear: Floats, weights: Floats) -> float:
         """Return the objective at X a = products (n, k), F b = linear (n, 1) and a = weights."""
@@ -74,7 +78,7 @@ class Smoothed:
         back = (slopes * pull[:, None]).T @ training.features
         gradient = training.alpha * neurons.weights / sizes[:, None] + self.signs[:, None] * back
         convex = np.maximum(0.0, pull[:, None] * self.signs)
-        band = np.where((slopes > 0) & (slopes < 1), convex, 0.0) / (2 * self.width)
+        band = convex * ((slopes > 0) & (slopes < 1)) / (2 * self.width)
         return Model(
             training.loss.value(fit) + training.alpha * float(sizes.sum()),
             gradient,
@@ -171,10 +175,10 @@ def _look_ahead(
     smoothed: Smoothed, model: Model, products: Floats, along: Floats, band: Floats
 ) -> Floats:
     """Return kink curvatures by the secant of the slope over a step that fell short."""
-    then = smoothed.relu(products + along)[1]
+    then = smoothed.slopes(products + along)
     here = ((model.slopes > 0) & (model.slopes < 1)) / (2 * smoothed.width)
     moved = np.abs(along) > 1e-3 * smoothed.width
-    secant = np.where(moved, (then - model.slopes) / np.where(along == 0, 1, along), here)
+    secant = np.divide(then - model.slopes, along, out=here, where=moved)
     return np.maximum(0.3 * band, model.convex * np.maximum(secant, 0))
 
 

@@ -144,3 +144,16 @@ def whitening(features: Floats) -> Floats:
     top = float(values[-1])
     roots = np.maximum(values, 1e-12 * top) ** -0.25 if top > 0 else np.ones_like(values)
     return np.asarray((vectors * roots) @ vectors.T)
+
+
+def pulled(
+    features: NDArray[Any], hidden: NDArray[Any], pull: NDArray[Any], outputs: NDArray[Any]
+) -> NDArray[Any]:
+    """Return what a pull (n, c) on the outputs asks of neurons: sum_i 1[h_ij > 0] (s_j'p_i) x_i.
+
+    Of activations h (n, k) and outputs s (k, c) of neurons on features (n, d); it is (k, d).
+    """
+    alive = (hidden > 0).astype(features.dtype)  # np.where takes several times as long
+    if outputs.shape[1] == 1:
+        return np.asarray((alive.T @ (features * pull)) * outputs)
+    return np.asarray((alive * (pull @ outputs.T)).T @ features)

@@ -23,9 +23,9 @@ from cvxnn.streamed import pick
 _UNCLAIMED = 0.01
 """Share of a gap proved by search that is not claimed: another rounding proves a little less."""
 _STARTS = 1000
-"""Starts of the searches behind an estimate and a gauge."""
-_BEST = 8
-"""Neurons that the search behind a gauge, in single precision, hands on to one in double."""
+"""Starts of the search behind an estimate."""
+_FEWER, _BEST = 300, 8
+"""Starts of the search behind a gauge, in single precision, and how many it hands on to double."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +106,7 @@ class OpenProblem:
             training.single,
             (pulls / size).astype(np.float32),
             rng,
-            starts=_STARTS,
+            starts=_FEWER,
             steps=40,
             narrow=True,
             whitening=training.whitening,

@@ -84,7 +84,7 @@ def _ascended(features: Array, dual: Array, drawn: Array, steps: int, narrow: bo
         fit = features @ point.T
         if turned is None:
             wish = _unit(xp.clip(fit, min=0.0).T @ dual)
-            gradient = xp.where(fit > 0, dual @ wish.T, 0.0).T @ features
+            gradient = (xp.astype(fit > 0, features.dtype) * (dual @ wish.T)).T @ features
         else:
             wish = turned
             gradient = turned * (xp.astype(fit > 0, features.dtype).T @ pulled)

@@ -13,6 +13,8 @@ _RIDGES: tuple[float, ...] = (1e-12, 1e-9, 1e-6, 1e-3)
 mean curvature, from the least that lets pivoting end."""
 _PIVOTS = 60
 """Pivots after which it is taken not to end."""
+_NEEDLESS = 1e-6
+"""Size, in units of the largest, below which a neuron goes if that costs no more than rounding."""
 
 
 def reweigh(training: Training, neurons: Neurons, caution: float = 0.0) -> Neurons:
@@ -22,8 +24,12 @@ def reweigh(training: Training, neurons: Neurons, caution: float = 0.0) -> Neuro
     needless then stay for the descent to turn, which finds better networks.
     """
     best = resize(training, neurons, neurons.sizes, caution)
-    sizes, least = best.sizes, 1e-15 * training.objective(best) / training.alpha
-    return best.keep(sizes > max(1e-10 * float(sizes.max(initial=0.0)), least))
+    sizes, objective = best.sizes, training.objective(best)
+    largest, least = float(sizes.max(initial=0.0)), 1e-15 * objective / training.alpha
+    fewer = best.keep(sizes > max(_NEEDLESS * largest, least))
+    if training.objective(fewer) <= objective * (1 + 1e-14):
+        return fewer
+    return best.keep(sizes > max(1e-10 * largest, least))
 
 
 def resize(training: Training, neurons: Neurons, sizes: Floats, caution: float = 0.0) -> Neurons:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from cvxnn.arrays import Array
-from cvxnn.everywhere.neurons import Floats, Neurons, Training
+from cvxnn.everywhere.neurons import Floats, Neurons, Training, pulled
 from cvxnn.linalg import descend_smooth
 
 
@@ -33,7 +33,7 @@ def slide(training: Training, neurons: Neurons, steps: int) -> Neurons:
         fit = training.mix(hidden, second) + columns @ free
         pull = training.loss.gradient(fit)
         push = training.pulls(pull).astype(features.dtype)
-        back = np.where(hidden > 0, push @ second.T, 0.0).T @ features
+        back = pulled(features, hidden, push, second)
         decay = z[: k * (d + c)]
         parts = (back, hidden.T @ push, columns.T @ pull)
         gradient = np.concatenate([part.ravel() for part in parts])

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxnn.everywhere.merge import fuse
-from cvxnn.everywhere.neurons import Floats, Neurons, Training
+from cvxnn.everywhere.neurons import Floats, Neurons, Training, pulled
 from cvxnn.everywhere.price import Priced, price
 from cvxnn.functions import GroupNorm
 from cvxnn.gates.base import Masks
@@ -237,7 +237,7 @@ class _Objective:
         fit = training.mix(hidden, outer) + training.columns @ free
         pull = training.loss.gradient(fit)
         push = training.pulls(pull)
-        back = self.turned(np.where(hidden > 0, push @ outer.T, 0.0).T @ training.features)
+        back = self.turned(pulled(training.features, hidden, push, outer))
         parts = (back, hidden.T @ push, training.columns.T @ pull)
         slope = np.concatenate([part.ravel() for part in parts])
         decay = z[: self.ends[1]]
