@@ -58,9 +58,10 @@ class Smoothed:
 
     def slopes(self, products: Floats) -> Floats:
         """Return the derivative of the smoothed ReLU at (n, k) products."""
-        slope = products * (0.5 / self.width)
+        slope: Floats = products * (0.5 / self.width)
         slope += 0.5
-        return np.clip(slope, 0.0, 1.0, out=slope)
+        np.clip(slope, 0.0, 1.0, out=slope)
+        return slope
 
     def value(self, products: Floats, linear: Floats, weights: Floats) -> float:
         """Return the objective at X a = products (n, k), F b = linear (n, 1) and a = weights."""
@@ -178,7 +179,7 @@ def _look_ahead(
     then = smoothed.slopes(products + along)
     here = ((model.slopes > 0) & (model.slopes < 1)) / (2 * smoothed.width)
     moved = np.abs(along) > 1e-3 * smoothed.width
-    secant = np.divide(then - model.slopes, along, out=here, where=moved)
+    secant: Floats = np.divide(then - model.slopes, along, out=here, where=moved)
     return np.maximum(0.3 * band, model.convex * np.maximum(secant, 0))
 
 
