@@ -122,6 +122,18 @@ def test_neurons_that_are_nearly_equal_are_fused() -> None:
     assert len(fuse(three.keep(np.zeros(3, dtype=bool))).weights) == 0
 
 
+def test_a_neuron_that_rounding_alone_keeps_goes() -> None:
+    """Where optima are many a neuron can shrink without end; two are enough here."""
+    X = np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1]])
+    training = Training(X, mean_loss(Squared(), np.ones((4, 1))), np.zeros((4, 0)), 0.05)
+    directions = np.array([[-1.0, 1], [1, -1], [1, 1]]) / 2**0.5
+    size = np.array([1.2142136, 1.2142136, 1e-7])  # the third is as wanted as those two
+    several = Neurons(directions * size[:, None], np.ones((3, 1)), np.zeros((0, 1)))
+    found = reweigh(training, several, 0.1)
+    assert len(found.weights) == 2
+    assert training.objective(found) <= training.objective(several)
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_newton_meets_its_own_smoothed_optimum(seed: int) -> None:
     """Many steps at a fixed width end where the smoothed objective has no slope."""

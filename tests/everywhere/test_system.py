@@ -1,4 +1,4 @@
-"""Newton's system against a dense solve, refined prices, and data with more columns than rows."""
+"""Newton's system against a dense solve, pulls on neurons, refined prices, and rotated data."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from scipy import sparse
 from cvxnn import ConvexRegressor, verify
 from cvxnn.everywhere import neurons
 from cvxnn.everywhere import system as everywhere_system
-from cvxnn.everywhere.neurons import Training
+from cvxnn.everywhere.neurons import Training, pulled
 from cvxnn.everywhere.polish import refine
 from cvxnn.everywhere.pooling import Pooling
 from cvxnn.everywhere.price import best_of, price
@@ -57,6 +57,19 @@ def test_the_step_solves_the_dense_system(
     exact = np.linalg.solve(hessian, -np.concatenate([g.ravel(), h]))
     found = np.concatenate([move.ravel(), free])
     assert np.linalg.norm(found - exact) <= 1e-3 * np.linalg.norm(exact)
+
+
+@pytest.mark.parametrize("c", [1, 3])
+def test_what_outputs_ask_of_neurons_is_the_gradient(c: int) -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(c)
+    X, pull = rng.standard_normal((20, 4)), rng.standard_normal((20, c))
+    weights, outputs = rng.standard_normal((5, 4)), rng.standard_normal((5, c))
+    a = torch.tensor(weights, requires_grad=True)
+    fit = torch.relu(torch.tensor(X) @ a.T) @ torch.tensor(outputs)
+    (fit * torch.tensor(pull)).sum().backward()
+    found = pulled(X, np.maximum(X @ weights.T, 0.0), pull, outputs)
+    np.testing.assert_allclose(found, a.grad.numpy(), atol=1e-12)
 
 
 def test_refined_prices_are_attained_and_no_lower() -> None:
