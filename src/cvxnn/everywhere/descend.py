@@ -98,17 +98,18 @@ def newton(
     steps: int,
     ridge: float,
     rtol: float = 1e-7,
+    residual: float = 1e-5,
 ) -> tuple[Neurons, float]:
     """Return the neurons after some damped Newton steps at kink width `eps`, and the damping.
 
     For one output. `ridge` is the damping to begin with; steps that gain less than `rtol` of the
-    objective are the last.
+    objective are the last. Systems are solved but for that share of their `residual`.
     """
     for _ in range(steps):
         if not len(neurons.weights):
             break
         smoothed = Smoothed(training, neurons, eps)
-        line, model = _direction(smoothed, neurons, ridge)
+        line, model = _direction(smoothed, neurons, ridge, residual)
         if line.found >= model.value:
             ridge = min(10 * ridge, 1e3)
             continue
@@ -152,7 +153,9 @@ class Line:
         return False
 
 
-def _direction(smoothed: Smoothed, neurons: Neurons, ridge: float) -> tuple[Line, Model]:
+def _direction(
+    smoothed: Smoothed, neurons: Neurons, ridge: float, residual: float
+) -> tuple[Line, Model]:
     """Return a line on which the objective falls, its step taken, and the model at its start."""
     training = smoothed.training
     products = training.features @ neurons.weights.T
@@ -160,7 +163,7 @@ def _direction(smoothed: Smoothed, neurons: Neurons, ridge: float) -> tuple[Line
     band, flipped = model.band, np.zeros(len(neurons.weights), dtype=bool)
     near = None
     for look in range(_LOOKS + 1):
-        move, free, near = _solve(training, neurons, model, band, ridge, flipped, near)
+        move, free, near = _solve(training, neurons, model, band, ridge, flipped, near, residual)
         slope = float((model.gradient * move).sum() + model.free_gradient @ free)
         line = Line(smoothed, neurons, move, free)
         if line.descend(model.value, slope, (1.0, 0.5), _DECREASE) or look == _LOOKS:
@@ -204,6 +207,7 @@ def _solve(
     ridge: float,
     flipped: NDArray[np.bool_],
     near: Inverse | None,
+    residual: float,
 ) -> tuple[Floats, Floats, Inverse]:
     """Return the Newton step of the weights (k, d), of the free coefficients (q,), and `near`.
 
@@ -219,7 +223,7 @@ def _solve(
     factors = model.slopes * neurons.outputs[:, 0]
     inverse: Floats = np.linalg.inv(blocks).astype(np.float64, copy=False)
     system = System(training, unit, inverse, (factors, root), near)
-    move, free = system.solve(model.gradient, model.free_gradient)
+    move, free = system.solve(model.gradient, model.free_gradient, residual)
     turned = (unit * (neurons.weights + move)).sum(axis=1) <= 0
     move[turned] = -neurons.weights[turned]
     return move, free, system.near

@@ -214,7 +214,8 @@ class Grow:
         if worst < 1 + self.tol:
             factor = 0.1
         else:
-            factor = 0.6 if worst < 1.05 else 0.85 if worst < 1.3 else 0.92
+            slow, quick = (0.92, 0.85) if self.exact else (0.85, 0.75)
+            factor = 0.6 if worst < 1.05 else quick if worst < 1.3 else slow
         return max(self.sharp, eps * factor)
 
     def _descend(self, training: Training, neurons: Neurons, state: State) -> tuple[Neurons, float]:
@@ -226,7 +227,8 @@ class Grow:
         sharp = state.eps <= self.sharp
         steps = 1 if state.worst > 1.1 else max(2, min(_STEPS // k, 8)) if sharp else 2
         rtol = (1e-4 if sharp else 1e-2) * self.tol
-        return newton(training, neurons, state.eps, steps, min(state.ridge, 1.0), rtol)
+        residual = 1e-5 if self.exact else 1e-4
+        return newton(training, neurons, state.eps, steps, min(state.ridge, 1.0), rtol, residual)
 
     def _finish(self, training: Training, neurons: Neurons) -> Neurons:
         """Return the neurons after a descent on sharper kinks still, where it gains."""

@@ -9,8 +9,6 @@ from cvxnn.everywhere.neurons import MOST_PAIRED, Floats, Training
 
 Single = NDArray[np.float32]
 
-_RTOL = 1e-5
-"""Share of the system's norm that may be left."""
 _STEPS = 200
 """Steps of conjugate gradients, at most."""
 
@@ -55,17 +53,19 @@ class System:
         moved: Single = (self.blocks @ pulled[:, :, None])[:, :, 0]
         return np.asarray(change + self._forward(moved))
 
-    def solve(self, gradient: Floats, free_gradient: Floats) -> tuple[Floats, Floats]:
-        """Return z (k, d) and b (q,) for g (k, d) and h (q,)."""
+    def solve(
+        self, gradient: Floats, free_gradient: Floats, rtol: float = 1e-5
+    ) -> tuple[Floats, Floats]:
+        """Return z (k, d) and b (q,) for g (k, d) and h (q,), but for `rtol` of the residual."""
         first = (self.inverse @ gradient[:, :, None])[:, :, 0]
         scale = float(np.abs(first).max()) or 1.0
         gap = self._forward((first / scale).astype(np.float32))
-        change, free = self._change(-gap, -(free_gradient / scale).astype(np.float32))
+        change, free = self._change(-gap, -(free_gradient / scale).astype(np.float32), rtol)
         pulled = self._back(change)
         move = -(first + scale * (self.inverse @ pulled[:, :, None].astype(np.float64))[:, :, 0])
         return move, scale * free.astype(np.float64)
 
-    def _change(self, right: Single, total: Single) -> tuple[Single, Single]:
+    def _change(self, right: Single, total: Single, rtol: float) -> tuple[Single, Single]:
         """Return e and b with (I + J B^-1 J') e - C b = `right` and C' e = `total`."""
         near, columns = self.near, self.columns
         spread = near(columns)
@@ -83,7 +83,7 @@ class System:
         rest, ahead, shares = project(right - self(change))
         free, toward, left = -shares, ahead, float(rest @ ahead)
         for _ in range(_STEPS):
-            if not left > _RTOL**2 * size:
+            if not left > rtol**2 * size:
                 break
             image = self(toward)
             step = left / float(toward @ image)
