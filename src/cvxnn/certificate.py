@@ -214,13 +214,14 @@ def certify(
 
 
 def resolution(program: Program) -> float:
-    """Return the rounding unit of the objective: 5e-14 of the loss of predicting zero.
+    """Return the rounding unit of the objective: 1e-14 of the loss of scores that are wholly wrong.
 
-    The loss of a sample that is fitted may be steeper than on the way from zero, as of quantiles.
+    Those are zero and twice the target, as far away on its other side, where a loss such as that
+    of quantiles may be steeper: a fit that misses by rounding may miss on either side.
     """
-    xp, columns = namespace(program.free), program.free
+    xp, columns, loss = namespace(program.free), program.free, program.loss
     zero = xp.zeros(program.lift.out_shape, dtype=xp.float64, device=device(columns))
-    return 5e-14 * abs(program.loss.value(zero))
+    return 1e-14 * max(abs(loss.value(zero)), abs(loss.value(zero + 2 * loss.target)))
 
 
 class Evidence(NamedTuple):

@@ -33,13 +33,14 @@ from cvxnn.architectures import (
     in_places,
 )
 from cvxnn.certificate import certify, check, feasible_dual, resolution
-from cvxnn.functions import SampleLoss
+from cvxnn.functions import Quantile, SampleLoss
 from cvxnn.gates import SubNetworks
 from cvxnn.program import Iterate
 from cvxnn.projection import inside_cones, nearest, project_onto_cone, unit_rows
 from cvxnn.solve import solve
 from cvxnn.solvers import Reference
 from cvxnn.solvers.working_set import restrict
+from cvxnn.training import problem_of
 
 SIZES = Sizes(n=10, d=3, p=5, outputs=3)
 SEEDS = st.integers(0, 2**16)
@@ -448,6 +449,22 @@ def test_bounds_of_a_program_do_not_contradict(
     problem = drawn(loss, architecture, seed).problem
     solution = solve(problem.working(), Reference(), tol=1e-300, judge=problem.judge)
     assert certificate_of(problem, solution).relative_gap < 1e-5
+
+
+@pytest.mark.parametrize("level", [0.01, 0.99])
+@pytest.mark.parametrize("side", [-1, 1])
+def test_rounding_of_a_fitted_quantile_is_no_gap(level: float, side: int) -> None:
+    """A few units in the last place beside the target, on the steep side too, are an optimum."""
+    y = np.array([[1.0], [2.0], [3.0]])
+    arch = GatedReLU(bias=False)
+    gates = arch.source.draw(arch.features(y), 1, np.random.default_rng(0))
+    kind: dict[str, Any] = {"scope": Scope.GIVEN_GATES, "intercept": False, "skip": True}
+    program = problem_of(arch, y, y, None, Quantile(level=level), gates, **kind).at(1.0).program
+    slope = (1 + side * 4 * np.finfo(float).eps) * np.linalg.lstsq(program.free, y)[0]
+    point = Iterate(np.zeros(program.lift.in_shape), slope, np.zeros(y.shape))
+    certificate, _ = certify(program, point)
+    assert certificate.upper > 0
+    assert certificate.proves(0.0)
 
 
 def certificate_of(problem: Any, solution: Any) -> Certificate:
