@@ -53,6 +53,23 @@ def test_patience_counts_from_the_best() -> None:
     assert not any(falling.ended(k) for k in (1, 2, 3))
 
 
+def test_shares_of_labels_are_given_a_third_chance() -> None:
+    rng = np.random.default_rng(0)
+    data, words = rng.standard_normal((60, 3)), {"alphas": 12, "n_gates": 20, "random_state": 0}
+    target = data[:, 0] + 3 * rng.standard_normal(60)
+    for model, labels, more in (
+        (ConvexRegressorCV("gated", **words), target, 2),
+        (ConvexClassifierCV("gated", scoring="loss", **words), target > 0, 2),
+        (ConvexClassifierCV("gated", **words), target > 0, 3),
+    ):
+        model.fit(data, labels)
+        assert len(model.alphas_) < 12
+        best = int(model.alpha_path_[:, 1].argmin())
+        assert len(model.alphas_) >= best + 1 + more
+        if more == 2:  # the loss that is counted is the one that is trained
+            assert len(model.alphas_) == best + 1 + more
+
+
 def test_losses_are_those_of_separate_fits() -> None:
     """Against scikit-learn's own loop over the folds, each fit from nothing and precise."""
     folds = KFold(4, shuffle=True, random_state=0)

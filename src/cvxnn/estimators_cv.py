@@ -34,7 +34,7 @@ class _Validated:
             alphas=self.alphas,
             ratio=self.ratio,
             rule=self.rule,
-            patience=0 if np.ndim(self.alphas) else Search.patience,
+            patience=0 if np.ndim(self.alphas) else None,
             n_jobs=self.n_jobs,
             keep=self.refit == "average",
         )
@@ -64,7 +64,8 @@ class ConvexRegressorCV(_Validated, ConvexRegressor):
     ----------
     alphas : int or array (k,), default=16
         How many strengths, falling geometrically, or the strengths themselves. Those that were
-        counted end early when three of them in turn were no better than one before.
+        counted end early when two of them in turn (three where wrong labels are counted) were no
+        better than one before.
     ratio : float, default=1e-4
         The least strength over `alpha_max_`, in (0, 1).
     cv : int or splitter or iterable of (train, test), default=5

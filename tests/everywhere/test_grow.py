@@ -15,7 +15,7 @@ from cvxnn import ConvexClassifier, ConvexRegressor, ReLU, verify
 from cvxnn.architectures import evaluate
 from cvxnn.certificate import Scope
 from cvxnn.errors import CertificateWarning, UnsupportedError
-from cvxnn.everywhere.descend import newton
+from cvxnn.everywhere.descend import Course, newton
 from cvxnn.everywhere.grow import Grow
 from cvxnn.everywhere.merge import fuse, merge
 from cvxnn.everywhere.neurons import Neurons, Training
@@ -102,7 +102,7 @@ def test_descents_do_not_rise(seed: int) -> None:
     start = neurons(training, seed, 6)
     before = training.objective(start)
     assert training.objective(slide(training, start, 30)) <= before * (1 + 1e-12)
-    moved, _ = newton(training, start, 1e-4, 5, 1e-2)
+    moved, _ = newton(training, start, 1e-4, 5, Course())
     assert training.objective(moved) <= before * (1 + 1e-3)  # exact at width zero
     assert training.objective(reweigh(training, start)) <= before * (1 + 1e-12)
     weights = np.concatenate([start.weights, 2 * start.weights])
@@ -138,10 +138,10 @@ def test_a_neuron_that_rounding_alone_keeps_goes() -> None:
 def test_newton_meets_its_own_smoothed_optimum(seed: int) -> None:
     """Many steps at a fixed width end where the smoothed objective has no slope."""
     training = drawn(4 * seed + 80)  # squared loss
-    moved, ridge = neurons(training, seed, 3), 1e-2
+    moved, course = neurons(training, seed, 3), Course()
     for _ in range(30):
-        moved, ridge = newton(training, moved, 0.1, 10, ridge, 0.0)
-    again, _ = newton(training, moved, 0.1, 1, ridge, 0.0)
+        moved, course = newton(training, moved, 0.1, 10, course, 0.0)
+    again, _ = newton(training, moved, 0.1, 1, course, 0.0)
     assert training.objective(again) == pytest.approx(training.objective(moved), rel=1e-6)
 
 

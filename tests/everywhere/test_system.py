@@ -9,11 +9,12 @@ from scipy import sparse
 from cvxnn import ConvexRegressor, verify
 from cvxnn.everywhere import neurons
 from cvxnn.everywhere import system as everywhere_system
+from cvxnn.everywhere.descend import _kinks
 from cvxnn.everywhere.neurons import Training, pulled
 from cvxnn.everywhere.polish import refine
 from cvxnn.everywhere.pooling import Pooling
 from cvxnn.everywhere.price import best_of, price
-from cvxnn.everywhere.system import System
+from cvxnn.everywhere.system import Inverse, System
 from cvxnn.functions import Squared, mean_loss
 
 
@@ -47,7 +48,12 @@ def test_the_step_solves_the_dense_system(
     root = rng.uniform(0.5, 1.5, (n, 1))
     g, h = rng.standard_normal((k, d)), rng.standard_normal(q)
     system = System(training, unit, np.linalg.inv(blocks), (slopes, root))
-    move, free = system.solve(g, h)
+    steps, fewer = [system.solve(g, h)], unit[1:]
+    other = System(training, fewer, np.linalg.inv(3 * blocks[1:]), (slopes[:, 1:], 2 * root))
+    # what was made for another system serves this one, only later
+    taken = System(training, unit, np.linalg.inv(blocks), (slopes, root), other.near)
+    assert taken.near is other.near
+    steps.append(taken.solve(g, h))
     jacobian = [sums @ (slopes[:, j, None] * training.features) for j in range(k)]
     whole = root * np.column_stack([*jacobian, training.columns])
     hessian = whole.T @ whole
@@ -55,8 +61,39 @@ def test_the_step_solves_the_dense_system(
         part = slice(j * d, (j + 1) * d)
         hessian[part, part] += blocks[j]
     exact = np.linalg.solve(hessian, -np.concatenate([g.ravel(), h]))
-    found = np.concatenate([move.ravel(), free])
-    assert np.linalg.norm(found - exact) <= 1e-3 * np.linalg.norm(exact)
+    for move, free in steps:
+        found = np.concatenate([move.ravel(), free])
+        assert np.linalg.norm(found - exact) <= 1e-3 * np.linalg.norm(exact)
+
+
+def test_a_preconditioner_is_worn_by_steps_beyond_its_fewest() -> None:
+    rng = np.random.default_rng(0)
+    root = rng.standard_normal((20, 20)).astype(np.float32)
+    matrix = np.asfortranarray(root @ root.T + np.eye(20, dtype=np.float32))
+    near = Inverse(lambda: np.asfortranarray(np.tril(matrix)), worth=10)
+    right = rng.standard_normal(20).astype(np.float32)
+    np.testing.assert_allclose(matrix @ near(right), right, atol=1e-3)
+    for steps, worn in ((7, False), (5, False), (14, False), (7, True)):
+        near.wear(steps)
+        assert near.worn is worn
+
+
+def test_a_matrix_that_rounding_makes_indefinite_is_helped() -> None:
+    ones = np.ones((30, 30), dtype=np.float32, order="F")
+    ones[0, 0] -= np.float32(1e-3)
+    near = Inverse(lambda: ones.copy(order="F"), worth=10)
+    assert np.isfinite(near(np.ones(30, dtype=np.float32))).all()
+
+
+@pytest.mark.parametrize("share", [0.01, 0.5])
+def test_kinks_are_sums_of_outer_products(share: float) -> None:
+    """Few of them and many are added up in different ways."""
+    rng = np.random.default_rng(0)
+    training = training_of(900, 30, 0, rng)
+    band = rng.uniform(size=(900, 3)) * (rng.uniform(size=(900, 3)) < share)
+    exact = np.einsum("ij,ia,ib->jab", band, training.features, training.features)
+    np.testing.assert_allclose(_kinks(training, band), exact, rtol=1e-4, atol=1e-4)
+    assert ("row_squares" in vars(training)) is (share > 0.1)
 
 
 @pytest.mark.parametrize("c", [1, 3])

@@ -20,6 +20,10 @@ _DECREASE = 0.1
 _LOOKS = 3
 """How often a step that falls short is solved for again with the kinks that it crossed."""
 
+_SLOWER, _CALL = 5, 750_000
+"""How much slower products of one neuron's few rows are than those of all, and what the calls for
+them cost, in products."""
+
 
 class Model(NamedTuple):
     """The quadratic model of the smoothed objective at a point."""
@@ -37,6 +41,15 @@ class Model(NamedTuple):
     """(N, k), curvature of the kinks inside the band."""
     curvature: Floats
     """(n,), of the loss."""
+
+
+class Course(NamedTuple):
+    """What a Newton step leaves to the next."""
+
+    ridge: float = 1e-2
+    """Damping."""
+    near: Inverse | None = None
+    """The preconditioner, as long as it serves."""
 
 
 class Smoothed:
@@ -96,20 +109,21 @@ def newton(
     neurons: Neurons,
     eps: float,
     steps: int,
-    ridge: float,
+    course: Course,
     rtol: float = 1e-7,
     residual: float = 1e-5,
-) -> tuple[Neurons, float]:
-    """Return the neurons after some damped Newton steps at kink width `eps`, and the damping.
+) -> tuple[Neurons, Course]:
+    """Return the neurons after some damped Newton steps at kink width `eps`, and their course.
 
-    For one output. `ridge` is the damping to begin with; steps that gain less than `rtol` of the
-    objective are the last. Systems are solved but for that share of their `residual`.
+    For one output. Steps that gain less than `rtol` of the objective are the last. Systems are
+    solved but for that share of their `residual`.
     """
+    ridge, near = course
     for _ in range(steps):
         if not len(neurons.weights):
             break
         smoothed = Smoothed(training, neurons, eps)
-        line, model = _direction(smoothed, neurons, ridge, residual)
+        line, model, near = _direction(smoothed, neurons, Course(ridge, near), residual)
         if line.found >= model.value:
             ridge = min(10 * ridge, 1e3)
             continue
@@ -119,7 +133,7 @@ def newton(
         neurons = neurons.keep(sizes > 1e-9 * sizes.max(initial=0.0))
         if model.value - line.found < rtol * abs(model.value):
             break
-    return neurons, ridge
+    return neurons, Course(ridge, near)
 
 
 class Line:
@@ -154,16 +168,16 @@ class Line:
 
 
 def _direction(
-    smoothed: Smoothed, neurons: Neurons, ridge: float, residual: float
-) -> tuple[Line, Model]:
-    """Return a line on which the objective falls, its step taken, and the model at its start."""
+    smoothed: Smoothed, neurons: Neurons, course: Course, residual: float
+) -> tuple[Line, Model, Inverse]:
+    """Return a line where the objective falls, its step taken, the model there, and `near`."""
     training = smoothed.training
     products = training.features @ neurons.weights.T
     model = smoothed.model(neurons, products, training.columns @ neurons.free)
     band, flipped = model.band, np.zeros(len(neurons.weights), dtype=bool)
-    near = None
     for look in range(_LOOKS + 1):
-        move, free, near = _solve(training, neurons, model, band, ridge, flipped, near, residual)
+        move, free, near = _solve(training, neurons, model, band, flipped, course, residual)
+        course = course._replace(near=near)
         slope = float((model.gradient * move).sum() + model.free_gradient @ free)
         line = Line(smoothed, neurons, move, free)
         if line.descend(model.value, slope, (1.0, 0.5), _DECREASE) or look == _LOOKS:
@@ -172,7 +186,7 @@ def _direction(
         band = _look_ahead(smoothed, model, products, line.along, band)
     if line.found > model.value + _DECREASE * min(slope, 0.0):
         line.descend(model.value, slope, 0.5 ** np.arange(2, 11), 1e-4)
-    return line, model
+    return line, model, near
 
 
 def _look_ahead(
@@ -188,8 +202,10 @@ def _look_ahead(
 
 def _kinks(training: Training, band: Floats) -> Floats:
     """Return sum_i band_ij x_i x_i' for every neuron, (k, d, d)."""
-    features, squares = training.features, training.row_squares
+    features = training.features
     d = features.shape[1]
+    few = np.count_nonzero(band) * _SLOWER * d * d + band.shape[1] * _CALL < band.size * d * d
+    squares = None if few else training.row_squares
     if squares is not None:
         return np.asarray(band.T.astype(np.float32) @ squares, dtype=float).reshape(-1, d, d)
     blocks = []
@@ -204,25 +220,24 @@ def _solve(
     neurons: Neurons,
     model: Model,
     band: Floats,
-    ridge: float,
     flipped: NDArray[np.bool_],
-    near: Inverse | None,
+    course: Course,
     residual: float,
 ) -> tuple[Floats, Floats, Inverse]:
     """Return the Newton step of the weights (k, d), of the free coefficients (q,), and `near`.
 
     The blocks of the penalty and of the kinks are eliminated; what is left is a system in how the
-    samples' outputs change, preconditioned by `near`, made here if not given.
+    samples' outputs change, preconditioned by `near`, made here where it is none or worn.
     """
     sizes, diagonal = neurons.sizes, np.arange(neurons.weights.shape[1])
     unit, scale = neurons.weights / sizes[:, None], training.alpha / sizes
     blocks = _kinks(training, band)
-    blocks[:, diagonal, diagonal] += (scale * (1 + ridge))[:, None]
+    blocks[:, diagonal, diagonal] += (scale * (1 + course.ridge))[:, None]
     blocks -= (np.where(flipped, 0.0, scale))[:, None, None] * unit[:, :, None] * unit[:, None, :]
     root = np.sqrt(model.curvature)[:, None]
     factors = model.slopes * neurons.outputs[:, 0]
     inverse: Floats = np.linalg.inv(blocks).astype(np.float64, copy=False)
-    system = System(training, unit, inverse, (factors, root), near)
+    system = System(training, unit, inverse, (factors, root), course.near)
     move, free = system.solve(model.gradient, model.free_gradient, residual)
     turned = (unit * (neurons.weights + move)).sum(axis=1) <= 0
     move[turned] = -neurons.weights[turned]

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cvxnn.everywhere.descend import newton
+from cvxnn.everywhere.descend import Course, newton
+from cvxnn.everywhere.duals import dual_value
 from cvxnn.everywhere.merge import fuse, merge
 from cvxnn.everywhere.neurons import MOST_CURVED, Floats, Neurons, Training
 from cvxnn.everywhere.polish import affordable, polish, refine
@@ -56,7 +57,7 @@ class State(NamedTuple):
     """Of `best`."""
     eps: float
     """Width of the smoothed kinks; 0 while the network slides on the kinks as they are."""
-    ridge: float
+    course: Course
     worst: float
     """The largest price found, in units of alpha."""
     rounds: int
@@ -80,8 +81,9 @@ class Grow:
     A round is: a Newton step or two at the present kink width (L-BFGS for several outputs), sizes
     by a nonnegative lasso, a merge of neurons with equal pattern, pricing, and new neurons at a
     small size. Kinks sharpen as prices fall. It is done when kinks are sharp and neither pricing
-    nor a wider search finds a neuron whose price exceeds (1 + tol) alpha, or when many rounds
-    gained nothing to speak of: the best that was found, which a bound must still prove.
+    nor a wider search finds a neuron whose price exceeds (1 + tol) alpha (unless `exact`, a price
+    that leaves a gap of more than tol), or when many rounds gained nothing to speak of: the best
+    that was found, which a bound must still prove.
     """
 
     tol: float = 1e-3
@@ -135,14 +137,14 @@ class Grow:
             neurons, eps = unpack(training, start), min(eps, 0.02)
         best = reweigh(training, neurons)
         value = training.objective(best)
-        return State(neurons, best, value, eps, 1e-2, np.inf, 0, (0, value), False)
+        return State(neurons, best, value, eps, Course(), np.inf, 0, (0, value), False)
 
     def step(self, training: Training, state: State) -> State:
         """Return the state after a round."""
         rng = np.random.default_rng([self.seed, state.rounds])
         exact = 0 < state.eps <= self.sharp
         neurons = fuse(state.neurons) if exact else state.neurons
-        neurons, ridge = self._descend(training, neurons, state)
+        neurons, course = self._descend(training, neurons, state)
         caution = self._caution(training, state)
         neurons = merge(training, reweigh(training, neurons, caution))
         if neurons.outputs.shape[1] > 1:  # a group lasso that is not taken to its end leaves many
@@ -167,7 +169,8 @@ class Grow:
         mark, (patience, share) = state.mark, _PATIENCE if self.exact else _HASTE
         if not exact or objective < mark[1] - share * self.tol * abs(mark[1]):
             mark = (state.rounds, min(objective, mark[1]))
-        done = exact and (worst < 1 + self.tol or state.rounds - mark[0] >= patience)
+        enough = exact and self._enough(training, neurons, worst)
+        done = enough or (exact and state.rounds - mark[0] >= patience)
         if done and self.exact and best is neurons and len(best.weights) <= _FEWEST:
             best = neurons = self._finish(training, best)
             objective = training.objective(best)
@@ -182,7 +185,7 @@ class Grow:
             best,
             objective if best is neurons else state.objective,
             max(self.sharp, min(eps, 0.3 * state.eps)) if small and state.eps else eps,
-            ridge,
+            course,
             worst,
             state.rounds + 1,
             mark,
@@ -196,6 +199,14 @@ class Grow:
     def done(self, state: State) -> bool:
         """Tell whether no neuron was found that lowers the objective."""
         return state.done
+
+    def _enough(self, training: Training, neurons: Neurons, worst: float) -> bool:
+        """Tell whether no price matters: unless `exact`, whether such prices leave a gap of tol."""
+        if self.exact or worst < 1 + self.tol:
+            return worst < 1 + self.tol
+        objective = training.objective(neurons)
+        lower = dual_value(training, training.dual(neurons) / worst)
+        return objective - lower <= self.tol * objective
 
     def _caution(self, training: Training, state: State) -> float:
         """Return how strongly sizes are held: not at all on sharp kinks, when little is lacking."""
@@ -218,17 +229,20 @@ class Grow:
             factor = 0.6 if worst < 1.05 else quick if worst < 1.3 else slow
         return max(self.sharp, eps * factor)
 
-    def _descend(self, training: Training, neurons: Neurons, state: State) -> tuple[Neurons, float]:
+    def _descend(
+        self, training: Training, neurons: Neurons, state: State
+    ) -> tuple[Neurons, Course]:
         if not len(neurons.weights):
-            return neurons, state.ridge
+            return neurons, state.course
         several, (k, d) = neurons.outputs.shape[1] > 1, neurons.weights.shape
         if several or state.eps == 0 or k * d * d > MOST_CURVED:
-            return slide(training, neurons, 60), state.ridge
+            return slide(training, neurons, 60), state.course
         sharp = state.eps <= self.sharp
         steps = 1 if state.worst > 1.1 else max(2, min(_STEPS // k, 8)) if sharp else 2
         rtol = (1e-4 if sharp else 1e-2) * self.tol
         residual = 1e-5 if self.exact else 1e-4
-        return newton(training, neurons, state.eps, steps, min(state.ridge, 1.0), rtol, residual)
+        course = state.course._replace(ridge=min(state.course.ridge, 1.0))
+        return newton(training, neurons, state.eps, steps, course, rtol, residual)
 
     def _finish(self, training: Training, neurons: Neurons) -> Neurons:
         """Return the neurons after a descent on sharper kinks still, where it gains."""
@@ -236,7 +250,7 @@ class Grow:
             return neurons
         moved = neurons
         for eps in (0.1 * self.sharp, 0.01 * self.sharp):
-            moved, _ = newton(training, moved, eps, 8, 1e-2, 1e-9)
+            moved, _ = newton(training, moved, eps, 8, Course(), 1e-9)
         moved = merge(training, reweigh(training, moved))
         return min(neurons, moved, key=training.objective)
 

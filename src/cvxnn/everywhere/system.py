@@ -1,9 +1,12 @@
 """The Newton system of all neurons, solved in the samples' outputs by conjugate gradients."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
-from scipy.linalg.blas import strsv
+from scipy.linalg import cho_solve
+from scipy.linalg.blas import ssyrk, strsv
+from scipy.linalg.lapack import spotrf
 
 from cvxnn.everywhere.neurons import MOST_PAIRED, Floats, Training
 
@@ -19,11 +22,11 @@ class System:
     J z = sum_j f_j o (X z_j). With e = J z + C b the optimum solves C' e = -h and
     (I + J B^-1 J') e = C b - J B^-1 g: n unknowns, however many neurons. Conjugate gradients are
     preconditioned by the matrix in which every inverse block is e_j u_j u_j' + c_j (I - u_j u_j'),
-    u_j the neuron's direction: it costs d times less to form, and a system that differs little may
-    take it over, as `near`. The constraint is kept by projection [Gould2001]. Products are in
-    single precision. `factors` are the slopes (N, k) with the neurons' signs, and the roots (n, 1)
-    of the loss's curvature. Where rows add up to samples J is written out, (n, k * d): the rows
-    are not seen again.
+    u_j the neuron's direction: it costs d times less to form, and later systems that differ little
+    take it over, as `near`, until it is worn. The constraint is kept by projection [Gould2001].
+    Products are in single precision. `factors` are the slopes (N, k) with the neurons' signs, and
+    the roots (n, 1) of the loss's curvature. Where rows add up to samples J is written out,
+    (n, k * d): the rows are not seen again.
     """
 
     def __init__(
@@ -45,7 +48,9 @@ class System:
             sums, single = training.pooling.at(root[:, 0]), slopes.astype(np.float32)
             parts = [sums @ (column[:, None] * self.features) for column in single.T]
             self.jacobian = np.concatenate(parts, axis=1)
-        self.near = Inverse(self._model()) if near is None else near
+        n, width = len(self.columns), unit.size if self.jacobian is not None else len(unit)
+        worth = n * (width + n / 3) / (4 * unit.size + 2 * n)  # of a new one, in steps
+        self.near = Inverse(self._model, worth) if near is None or near.worn else near
 
     def __call__(self, change: Single) -> Single:
         """Return (I + J B^-1 J') e for e (n,)."""
@@ -81,16 +86,16 @@ class System:
         size = float(right @ whole)
         change = whole + spread @ (inner @ (total - columns.T @ whole))
         rest, ahead, shares = project(right - self(change))
-        free, toward, left = -shares, ahead, float(rest @ ahead)
-        for _ in range(_STEPS):
-            if not left > rtol**2 * size:
-                break
+        free, toward, left, steps = -shares, ahead, float(rest @ ahead), 0
+        while steps < _STEPS and left > rtol**2 * size:
+            steps += 1
             image = self(toward)
             step = left / float(toward @ image)
             change = change + step * toward
             rest, ahead, shares = project(rest - step * image)
             free, before, left = free - shares, left, float(rest @ ahead)
             toward = ahead + left / before * toward
+        near.wear(steps)
         return change, free
 
     def _back(self, change: Single) -> Single:
@@ -106,7 +111,7 @@ class System:
     def _model(self) -> Single | None:
         """Return (n, n), the matrix with inverse blocks that are round but for the neuron.
 
-        Where J is written out it is the system's own.
+        Where J is written out it is the system's own. The lower triangle, in Fortran order.
         """
         if self.jacobian is not None:
             return self._written_out(self.jacobian)
@@ -119,12 +124,9 @@ class System:
         products = self.factors * (self.features @ self.unit.T.astype(np.float32))
         rounds = self.factors * np.sqrt(np.maximum(across, 0)).astype(np.float32)
         lines = products * np.sqrt(np.maximum(along - across, 0)).astype(np.float32)
-        model: Single = rounds @ rounds.T
-        model *= kernel
-        model += lines @ lines.T
-        diagonal = np.einsum("ii->i", model)
-        diagonal += 1
-        return model
+        model: Single = ssyrk(1.0, rounds.T, trans=1, lower=1)
+        model *= kernel.T
+        return _one_more(ssyrk(1.0, lines.T, beta=1.0, c=model, trans=1, lower=1, overwrite_c=1))
 
     def _written_out(self, jacobian: Single) -> Single | None:
         n, (k, d) = len(jacobian), self.unit.shape
@@ -135,17 +137,25 @@ class System:
         roots = (axes * np.sqrt(np.maximum(values, 0.0))[:, None, :]).astype(np.float32)
         turned: Single = jacobian.reshape(n, k, d).swapaxes(0, 1) @ roots
         wide = turned.swapaxes(0, 1).reshape(n, k * d)
-        whole: Single = wide @ wide.T
-        diagonal = np.einsum("ii->i", whole)
-        diagonal += 1
-        return whole
+        return _one_more(ssyrk(1.0, wide.T, trans=1, lower=1))
+
+
+def _one_more(matrix: Single) -> Single:
+    diagonal = np.einsum("ii->i", matrix)
+    diagonal += 1
+    return matrix
 
 
 class Inverse:
-    """The inverse of a positive definite matrix, or nothing done where there is none."""
+    """The inverse of a positive definite matrix, or nothing done where there is none.
 
-    def __init__(self, matrix: Single | None) -> None:
-        self.factor = None if matrix is None else _cholesky(matrix)
+    `make` returns its lower triangle in Fortran order, or None. It is worn once the systems that
+    took it over have cost more than `worth` steps more than the first.
+    """
+
+    def __init__(self, make: Callable[[], Single | None], worth: float) -> None:
+        self.factor = _cholesky(make)
+        self._left, self._fewest = worth, _STEPS
 
     def __call__(self, right: Single) -> Single:
         if self.factor is None:
@@ -155,16 +165,27 @@ class Inverse:
             return np.asarray(strsv(self.factor, half, lower=1, trans=1, overwrite_x=1))
         return np.asarray(cho_solve((self.factor, True), right, check_finite=False))
 
+    @property
+    def worn(self) -> bool:
+        """Whether a new one would have been cheaper."""
+        return self._left < 0
 
-def _cholesky(matrix: Single) -> Single:
+    def wear(self, steps: int) -> None:
+        """Count a system that took so many steps."""
+        self._fewest = min(self._fewest, steps)
+        self._left -= steps - self._fewest
+
+
+def _cholesky(make: Callable[[], Single | None]) -> Single | None:
     """Return a lower factor, of a larger matrix where rounding takes this one's definiteness."""
-    diagonal = np.einsum("ii->i", matrix)
-    mean = float(diagonal.mean())
     for more in (1e-6, 1e-4, 1e-2):
-        diagonal += more * mean
-        try:
-            factor = cho_factor(matrix, check_finite=False, lower=True)[0]
-        except LinAlgError:
-            continue
-        return np.asfortranarray(factor)
-    return np.diag(np.sqrt(diagonal))
+        matrix = make()
+        if matrix is None:
+            return None
+        diagonal = np.einsum("ii->i", matrix)
+        diagonal += more * diagonal.mean()
+        roots = np.sqrt(diagonal)
+        factor, failed = spotrf(matrix, lower=1, clean=0, overwrite_a=1)
+        if not failed:
+            return np.asarray(factor)
+    return np.diag(roots)

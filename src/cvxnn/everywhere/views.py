@@ -49,7 +49,8 @@ def views(dual: Floats) -> Views:
     array([[ 0.7071, -0.7071]])
     """
     c = dual.shape[1]
-    _, sizes, turn = np.linalg.svd(dual / (np.abs(dual).max(initial=0.0) or 1.0))
+    units = dual / (np.abs(dual).max(initial=0.0) or 1.0)
+    _, sizes, turn = np.linalg.svd(units, full_matrices=False)
     rank = max(int((sizes > _RANK * sizes.max(initial=0.0)).sum()), 1)
     if rank == c and c != 2:
         return Views(np.eye(c), False)
