@@ -23,7 +23,7 @@ def data(seed: int, outputs: int = 1) -> tuple[np.ndarray, np.ndarray]:
 def test_a_candidate_is_worth_what_it_says(backend: Backend, seed: int, outputs: int) -> None:
     X, V = data(seed, outputs)
     rng = np.random.default_rng(seed)
-    found = price(backend.asarray(X), backend.asarray(V), rng, starts=20, narrow=seed % 2 > 0)
+    found = price(backend.asarray(X), backend.asarray(V), rng, starts=20, generations=seed % 3)
     directions, turned, values = (to_numpy(x).astype(float) for x in found)
     assert np.linalg.norm(directions, axis=1) == pytest.approx(1, rel=1e-5)
     assert np.linalg.norm(turned, axis=1) == pytest.approx(1, rel=1e-5)
@@ -39,6 +39,31 @@ def test_the_best_of_few_dimensions_is_found(seed: int) -> None:
     exact = max(pattern_gauge(X, sign * V, 1.0) for sign in (1.0, -1.0))
     assert best <= exact * (1 + 1e-9)
     assert best >= exact * 0.995  # the maximiser is on a kink, where ascent comes near
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_generations_lose_nothing(seed: int, outputs: int) -> None:
+    """The best of one are among the starts of the next."""
+    rng = np.random.default_rng(seed)
+    X, V = rng.standard_normal((80, 12)), rng.standard_normal((80, outputs))
+    best = [
+        float(price(X, V, np.random.default_rng(seed), starts=30, generations=k).values[0])
+        for k in (1, 2, 6)
+    ]
+    assert best[0] * (1 - 1e-12) <= best[1] <= best[2] * (1 + 1e-12)
+
+
+def test_generations_find_what_many_starts_find() -> None:
+    gains = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        X, V = rng.standard_normal((80, 12)), rng.standard_normal((80, 1))
+        words = {"starts": 40, "steps": 24}
+        few = price(X, V, np.random.default_rng(seed), generations=4, **words).values[0]
+        many = price(X, V, np.random.default_rng(seed), starts=160, steps=24).values[0]
+        gains.append(float(few / many))
+    assert np.mean(gains) > 1 - 1e-4  # one generation of them is 4e-4 below
 
 
 def test_neurons_at_hand_are_starts_too() -> None:

@@ -20,7 +20,7 @@ _ALIKE = 0.95
 """Cosine above which a candidate is too close to one that is added already."""
 _FEW = 30.0
 """Ratio of alpha_max to alpha below which few neurons are needed and sliding is quicker."""
-_PATIENCE, _HASTE = (20, 0.1), (6, 0.5)
+_PATIENCE, _HASTE = (20, 0.1), (3, 0.4)
 """Rounds on sharp kinks without a gain of that share of `tol`, after which growth gives up; and
 where it is not `exact`."""
 _SMALL, _TRIMS = 0.5, 3
@@ -71,7 +71,7 @@ class Effort(NamedTuple):
 
     starts: int
     steps: int
-    narrow: bool
+    generations: int = 0
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class Grow:
         if objective < state.objective * (1 + _LEAN * leaner):
             best = neurons
         eager = state.eps > 0 and state.worst < _CLOSE
-        effort = self._eager(training, neurons) if eager else Effort(self.starts, 25, False)
+        effort = self._eager(training, neurons) if eager else Effort(self.starts, 25)
         found = self._price(training, neurons, rng, effort)
         worst = _excess(training, found)
         small = self.exact and affordable(training, best)
@@ -297,8 +297,8 @@ class Grow:
     def _eager(self, training: Training, neurons: Neurons) -> Effort:
         """Return what it takes to find what a network lacks: the more neurons, the more."""
         if _little(training):
-            return Effort(4 * self.starts, 40, False)
-        return Effort(self.starts * min(max(len(neurons.weights) // 16, 2), 8), 40, True)
+            return Effort(4 * self.starts, 40)
+        return Effort(self.starts * min(max(len(neurons.weights) // 16, 2), 8), 40, 1)
 
     def _search(self, training: Training, neurons: Neurons, rng: np.random.Generator) -> Priced:
         """Price again, widely, and climb from the best of what is found."""
@@ -306,7 +306,7 @@ class Grow:
         if _excess(training, found) >= 1 + self.tol:
             return found
         starts = min(int(_WIDE / training.features.size), _EACH * len(neurons.weights))
-        wide = Effort(max(starts, self.starts), 50, False)
+        wide = Effort(max(starts, self.starts), 50)
         found = best_of([found, self._price(training, neurons, rng, wide)])
         if _excess(training, found) >= 1 + self.tol or training.features.size > _LARGE:
             return found

@@ -22,10 +22,10 @@ from cvxnn.streamed import pick
 
 _UNCLAIMED = 0.01
 """Share of a gap proved by search that is not claimed: another rounding proves a little less."""
-_STARTS = 1000
-"""Starts of the search behind an estimate."""
-_FEWER, _BEST = 300, 8
-"""Starts of the search behind a gauge, in single precision, and how many it hands on to double."""
+_SEARCH = {"starts": 300, "steps": 24, "generations": 3}
+"""The search behind an estimate, in single precision."""
+_ROUGH, _BEST = {"starts": 300, "steps": 40, "generations": 1}, 8
+"""The same behind a gauge, and how many candidates it hands on to double precision."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,9 +106,7 @@ class OpenProblem:
             training.single,
             (pulls / size).astype(np.float32),
             rng,
-            starts=_FEWER,
-            steps=40,
-            narrow=True,
+            **_ROUGH,
             whitening=training.whitening,
         )
         own = rough.directions[:_BEST].astype(np.float64)
@@ -193,10 +191,8 @@ class OpenProblem:
             training.single,
             training.pulls(dual).astype(np.float32),
             np.random.default_rng(1),
-            starts=_STARTS,
-            steps=50,
+            **_SEARCH,
             own=neurons.weights / neurons.sizes[:, None],
-            narrow=True,
             whitening=training.whitening,
         )
         upper = training.objective(neurons)

@@ -8,8 +8,11 @@ import numpy as np
 from cvxnn.arrays import Array, like, namespace, to_numpy
 from cvxnn.everywhere.neurons import whitening as spread
 
-_PERIOD, _FEWEST = 8, 64
-"""Steps after which the worse half of the candidates is dropped, and how many always stay."""
+_PERIOD, _FEWEST, _SAME = 8, 64, 0.9999
+"""Steps after which candidates are dropped, the worse half but for so many, and those whose cosine
+with a better one is beyond that: they climb the same hill."""
+_BREAK = 0.5
+"""Length of the noise, at most, that is added to a sum of two candidates."""
 ROOM = 30_000_000
 """Products of rows and candidates that are held at a time, where that leaves the fewest."""
 _FIRST, _MEMORY, _REFUSED = 0.5, 0.85, 0.5
@@ -38,16 +41,17 @@ def price(
     starts: int = 256,
     steps: int = 25,
     own: Array | None = None,
-    narrow: bool = False,
+    generations: int = 0,
     whitening: Array | None = None,
 ) -> Priced:
     """Look for unit neurons (u, s) with the largest s' V' max(0, X u), V the dual point (n, c).
 
     The problem is NP-hard in general [Pilanci2020]; this is batched ascent, two products a step,
     from `starts` random directions and from unit neurons `own` (k, d), with both signs of a single
-    output; if `narrow`, every few steps the worse half is left behind. Half of the random ones are
-    drawn with `whitening` (d, d), computed if not given. What it finds is a lower bound on the
-    maximum, and a neuron that attains it.
+    output. Half of the random ones are drawn with `whitening` (d, d), computed if not given. With
+    `generations` the worse candidates are left behind every few steps, and that many times in all
+    as many ascend anew, those after the first from sums of two of the best. What it finds is a
+    lower bound on the maximum, and a neuron that attains it.
 
     >>> X, V = np.array([[1.0, 0.0], [0.0, 2.0]]), np.array([[1.0], [1.0]])
     >>> best = price(X, V, np.random.default_rng(0))
@@ -55,25 +59,62 @@ def price(
     5.0
     """
     whiten = spread(to_numpy(features)) if whitening is None else whitening
-    drawn = _starts(whiten, rng, starts, own)
-    signs = 2 if dual.shape[1] == 1 else 1
-    room = max(ROOM // (signs * max(features.shape[0], 1)), _FEWEST)
+    directions, signs = _starts(whiten, rng, starts, own), None
+    if dual.shape[1] == 1:
+        signs = np.repeat([[1.0], [-1.0]], len(directions), axis=0)
+        directions = np.concatenate([directions, directions])
+    found = _climbed(features, dual, directions, signs, steps, generations > 0)
+    for _ in range(generations - 1):
+        directions, signs = _bred(found, rng, starts, single=signs is not None)
+        found = _climbed(features, dual, directions, signs, steps, narrow=True)
+    return found
+
+
+def _climbed(
+    features: Array, dual: Array, directions: Array, signs: Array | None, steps: int, narrow: bool
+) -> Priced:
+    """Return what is found from directions (k, d) with signs (k, 1), some of them at a time."""
+    room = max(ROOM // max(features.shape[0], 1), _FEWEST)
     parts = [
-        _ascended(features, dual, drawn[first : first + room], steps, narrow)
-        for first in range(0, len(drawn), room)
+        _ascended(
+            features,
+            dual,
+            directions[first : first + room],
+            None if signs is None else signs[first : first + room],
+            steps,
+            narrow,
+        )
+        for first in range(0, len(directions), room)
     ]
     return parts[0] if len(parts) == 1 else best_of(parts)
 
 
-def _ascended(features: Array, dual: Array, drawn: Array, steps: int, narrow: bool) -> Priced:
-    """Return the candidates that batched ascent finds from the directions (k, d)."""
+def _bred(
+    found: Priced, rng: np.random.Generator, count: int, *, single: bool
+) -> tuple[Array, Array | None]:
+    """Return the best of what was found, and as many noisy sums of two of them, with their signs.
+
+    The better one is, the more often it is the first of two; only equal signs are added up.
+    """
+    stock, signs = (to_numpy(x)[:_FEWEST].astype(np.float64) for x in found[:2])
+    first, again, second = rng.integers(0, len(stock), (3, count))
+    first = np.minimum(first, again)
+    shares, lengths = rng.uniform(0.0, (1.0, _BREAK), (count, 2)).T[:, :, None]
+    if single:
+        shares = shares * (signs[first] == signs[second])
+    noise = rng.standard_normal((count, stock.shape[1]))
+    noise *= lengths / np.linalg.norm(noise, axis=1, keepdims=True)
+    young = stock[first] + shares * stock[second] + noise
+    directions = np.concatenate([stock, young])
+    return directions, np.concatenate([signs, signs[first]]) if single else None
+
+
+def _ascended(
+    features: Array, dual: Array, directions: Array, signs: Array | None, steps: int, narrow: bool
+) -> Priced:
+    """Return the candidates that batched ascent finds."""
     xp = namespace(features, dual)
-    outputs = dual.shape[1]
-    if outputs == 1:
-        signs = np.repeat([[1.0], [-1.0]], len(drawn), axis=0)
-        directions, turned = np.concatenate([drawn, drawn]), like(signs, features)
-    else:
-        directions, turned = drawn, None
+    turned = None if signs is None else like(signs, features)
     point = _unit(like(directions, features))
     best, course = point, 0 * point
     value = xp.full((point.shape[0],), -xp.inf, dtype=features.dtype) + 0 * point[:, 0]
@@ -98,14 +139,28 @@ def _ascended(features: Array, dual: Array, drawn: Array, steps: int, narrow: bo
         if count > 1:
             step = xp.where(better, xp.clip(1.3 * step, max=1.0), 0.5 * step)
         point = _unit((1 - step)[:, None] * best + step[:, None] * _unit(course))
-        if narrow and count % _PERIOD == 0 and point.shape[0] > _FEWEST:
-            half = xp.argsort(-value)[: max(_FEWEST, point.shape[0] // 2)]
+        if narrow and count % _PERIOD == 0:
+            kept = _apart(best, turned, value)
             point, best, course, pull, value, step = (
-                xp.take(x, half, axis=0) for x in (point, best, course, pull, value, step)
+                xp.take(x, kept, axis=0) for x in (point, best, course, pull, value, step)
             )
-            turned = None if turned is None else xp.take(turned, half, axis=0)
+            turned = None if turned is None else xp.take(turned, kept, axis=0)
     order = xp.argsort(-value)
     return Priced(*(xp.take(x, order, axis=0) for x in (best, pull, value)))
+
+
+def _apart(directions: Array, signs: Array | None, values: Array) -> Array:
+    """Return the rows of the better half that are close to no better one of their sign."""
+    xp = namespace(directions)
+    count = values.shape[0]
+    half = xp.argsort(-values)[: min(max(_FEWEST, count // 2), count)]
+    some = xp.take(directions, half, axis=0)
+    cosines = some @ some.T
+    if signs is not None:
+        side = xp.take(signs, half, axis=0)
+        cosines = cosines * (side @ side.T)
+    close = xp.any(xp.tril(cosines, k=-1) > _SAME, axis=1)
+    return half[~close]
 
 
 def best_of(several: Sequence[Priced]) -> Priced:
@@ -138,5 +193,5 @@ def _starts(whitening: Array, rng: np.random.Generator, count: int, own: Array |
 def _unit(x: Array) -> Array:
     """Return the rows at unit length; rows of zeros stay."""
     xp = namespace(x)
-    lengths = xp.linalg.vector_norm(x, axis=1, keepdims=True)
+    lengths = xp.sqrt(xp.sum(x * x, axis=1, keepdims=True))  # vector_norm takes twice as long
     return x / xp.where(lengths > 0, lengths, 1.0)
