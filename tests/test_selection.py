@@ -40,6 +40,14 @@ def test_the_least_loss_wins_and_ties_go_to_the_larger_alpha() -> None:
     assert table([3, 3], [1, 2], [2, 1], [2, 2]).best("min") == 1
 
 
+def test_of_equal_shares_of_labels_the_trained_loss_decides() -> None:
+    found = table([3, 3], [1, 2], [2, 1], [1.5 + 1e-12, 1.5], [2, 2])
+    assert found._replace(guide=np.array([5.0, 4.0, 3.0, 2.0, 1.0])).best("min") == 3
+    assert found._replace(guide=np.array([5.0, 4.0, 2.0, 2.0, 1.0])).best("min") == 2
+    near = table([1, 1], [1 + 1e-6, 1])._replace(guide=np.array([2.0, 1.0]))
+    assert near.best("min") == 0  # not equal
+
+
 def test_one_standard_error() -> None:
     found = table([3.0, 3.2], [2.0, 1.4], [1.0, 2.0], [1.5, 2.5])
     assert found.error[2] == pytest.approx(np.std([1.0, 2.0], ddof=1) / np.sqrt(2))

@@ -177,7 +177,8 @@ class ConvexClassifierCV(_Validated, ConvexClassifier):
     Parameters
     ----------
     scoring : {"accuracy", "loss"}, default="accuracy"
-        What is compared on the samples that were left out; equal accuracies go to the larger alpha.
+        What is compared on the samples that were left out; of equal accuracies the one with the
+        lesser loss is taken.
     alphas, ratio, cv, rule, refit, n_jobs
         As in `ConvexRegressorCV`; folds are stratified.
     architecture, loss, class_weight, gates, n_gates, solver, tol, fit_intercept, skip, rank, \

@@ -19,6 +19,7 @@ from cvxnn.everywhere.descend import Course, newton
 from cvxnn.everywhere.grow import Grow
 from cvxnn.everywhere.merge import fuse, merge
 from cvxnn.everywhere.neurons import Neurons, Training
+from cvxnn.everywhere.patterns import pattern_gauge
 from cvxnn.everywhere.polish import program_of, thin
 from cvxnn.everywhere.reweigh import quadratic, reweigh
 from cvxnn.everywhere.slide import slide
@@ -94,6 +95,28 @@ def test_the_grown_network_is_the_best_of_all(chunk: int) -> None:
         if not state.done or not lower - scale <= ours <= upper + scale:
             wrong.append((seed, ours, upper, lower))
     assert wrong == []
+
+
+def test_what_light_growth_calls_enough_is_near_the_optimum() -> None:
+    """With the true largest price: of all patterns."""
+    solver, count = Grow(tol=0.05, exact=False), {True: 0, False: 0}
+    for seed in range(0, 24, 2):  # no free columns: the dual point is feasible as it is
+        training = drawn(seed)
+        least = optimum(training)[1]
+        state = solver.init(training, None)
+        while not state.done and state.rounds < 20:
+            state = solver.step(training, state)
+            dual = training.dual(state.best)
+            worst = max(
+                pattern_gauge(training.features, sign * dual, training.alpha) for sign in (1, -1)
+            )
+            if worst < 1 + solver.tol:
+                continue
+            enough = solver._enough(training, state.best, worst)
+            count[enough] += 1
+            if enough:
+                assert training.objective(state.best) * (1 - solver.tol) <= least + 1e-9
+    assert min(count.values()) >= 2
 
 
 @pytest.mark.parametrize("seed", range(8))
