@@ -17,9 +17,6 @@ from cvxnn.everywhere.system import Inverse, System
 
 _DECREASE = 0.1
 """Share of the predicted decrease that a full or half step must attain."""
-_LOOKS = 3
-"""How often a step that falls short is solved for again with the kinks that it crossed."""
-
 _SLOWER, _CALL = 5, 750_000
 """How much slower products of one neuron's few rows are than those of all, and what the calls for
 them cost, in products."""
@@ -41,6 +38,18 @@ class Model(NamedTuple):
     """(N, k), curvature of the kinks inside the band."""
     curvature: Floats
     """(n,), of the loss."""
+
+
+class Care(NamedTuple):
+    """How well Newton steps are found."""
+
+    residual: float = 1e-5
+    """Share of its residual but for which a system is solved."""
+    looks: int = 3
+    """How often a step that falls short is solved for again with the kinks that it crossed."""
+
+
+CAREFUL, LIGHT = Care(), Care(1e-4, 1)
 
 
 class Course(NamedTuple):
@@ -111,19 +120,18 @@ def newton(
     steps: int,
     course: Course,
     rtol: float = 1e-7,
-    residual: float = 1e-5,
+    care: Care = CAREFUL,
 ) -> tuple[Neurons, Course]:
     """Return the neurons after some damped Newton steps at kink width `eps`, and their course.
 
-    For one output. Steps that gain less than `rtol` of the objective are the last. Systems are
-    solved but for that share of their `residual`.
+    For one output. Steps that gain less than `rtol` of the objective are the last.
     """
     ridge, near = course
     for _ in range(steps):
         if not len(neurons.weights):
             break
         smoothed = Smoothed(training, neurons, eps)
-        line, model, near = _direction(smoothed, neurons, Course(ridge, near), residual)
+        line, model, near = _direction(smoothed, neurons, Course(ridge, near), care)
         if line.found >= model.value:
             ridge = min(10 * ridge, 1e3)
             continue
@@ -168,19 +176,19 @@ class Line:
 
 
 def _direction(
-    smoothed: Smoothed, neurons: Neurons, course: Course, residual: float
+    smoothed: Smoothed, neurons: Neurons, course: Course, care: Care
 ) -> tuple[Line, Model, Inverse]:
     """Return a line where the objective falls, its step taken, the model there, and `near`."""
     training = smoothed.training
     products = training.features @ neurons.weights.T
     model = smoothed.model(neurons, products, training.columns @ neurons.free)
     band, flipped = model.band, np.zeros(len(neurons.weights), dtype=bool)
-    for look in range(_LOOKS + 1):
-        move, free, near = _solve(training, neurons, model, band, flipped, course, residual)
+    for look in range(care.looks + 1):
+        move, free, near = _solve(training, neurons, model, band, flipped, course, care.residual)
         course = course._replace(near=near)
         slope = float((model.gradient * move).sum() + model.free_gradient @ free)
         line = Line(smoothed, neurons, move, free)
-        if line.descend(model.value, slope, (1.0, 0.5), _DECREASE) or look == _LOOKS:
+        if line.descend(model.value, slope, (1.0, 0.5), _DECREASE) or look == care.looks:
             break
         flipped |= ((neurons.weights + move) * neurons.weights).sum(axis=1) <= 0
         band = _look_ahead(smoothed, model, products, line.along, band)

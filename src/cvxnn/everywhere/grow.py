@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cvxnn.everywhere.descend import Course, newton
+from cvxnn.everywhere.descend import CAREFUL, LIGHT, Course, newton
 from cvxnn.everywhere.duals import dual_value
 from cvxnn.everywhere.merge import fuse, merge
 from cvxnn.everywhere.neurons import MOST_CURVED, Floats, Neurons, Training
@@ -240,9 +240,9 @@ class Grow:
         sharp = state.eps <= self.sharp
         steps = 1 if state.worst > 1.1 else max(2, min(_STEPS // k, 8)) if sharp else 2
         rtol = (1e-4 if sharp else 1e-2) * self.tol
-        residual = 1e-5 if self.exact else 1e-4
+        care = CAREFUL if self.exact else LIGHT
         course = state.course._replace(ridge=min(state.course.ridge, 1.0))
-        return newton(training, neurons, state.eps, steps, course, rtol, residual)
+        return newton(training, neurons, state.eps, steps, course, rtol, care)
 
     def _finish(self, training: Training, neurons: Neurons) -> Neurons:
         """Return the neurons after a descent on sharper kinks still, where it gains."""
