@@ -56,7 +56,7 @@ SOLVERS: dict[str, Solver] = {
 }
 _ROUGH = 5e-3
 """Relative gap from which growth is light."""
-_LIGHT = Grow(tol=1e-2, sharp=2e-3, starts=64, exact=False)
+_LIGHT = Grow(tol=1e-2, sharp=2e-3, starts=64, add=40, exact=False)
 _HUGE = 5e9
 """Entries of the dense lift from which products are too dear for conjugate gradients."""
 _WIDE, _LARGE = 200, 1e9
