@@ -168,7 +168,8 @@ def test_what_is_known_ahead_helps() -> None:
 
 def test_alpha_is_chosen_by_the_steps_at_the_end() -> None:
     y, _ = noisy(120)
-    model = ConvexForecaster("gated", lags=4, alphas=4, n_gates=8, random_state=0).fit(y)
+    alphas = [0.1, 0.03, 0.01, 0.003]
+    model = ConvexForecaster("gated", lags=4, alphas=alphas, n_gates=8, random_state=0).fit(y)
     assert model.losses_.shape == (4, 1)
     assert model.alpha_ in model.alphas_
     # the scale is that of the steps before the first that is validated

@@ -1,5 +1,6 @@
 """Pricing: the neurons that a dual point wants most."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -8,9 +9,9 @@ import numpy as np
 from cvxnn.arrays import Array, like, namespace, to_numpy
 from cvxnn.everywhere.neurons import whitening as spread
 
-_PERIOD, _FEWEST, _SAME = 8, 64, 0.9999
-"""Steps after which candidates are dropped, the worse half but for so many, and those whose cosine
-with a better one is beyond that: they climb the same hill."""
+_PERIOD, _FEWEST, _SAME = 8, 64, 0.999
+"""Steps after which candidates are dropped, the worse half but for so many, and, before another
+generation, those whose cosine with a better one is beyond that: they climb the same hill."""
 _BREAK = 0.5
 """Length of the noise, at most, that is added to a sum of two candidates."""
 ROOM = 30_000_000
@@ -63,17 +64,27 @@ def price(
     if dual.shape[1] == 1:
         signs = np.repeat([[1.0], [-1.0]], len(directions), axis=0)
         directions = np.concatenate([directions, directions])
-    found = _climbed(features, dual, directions, signs, steps, generations > 0)
+    # near a kink at the top several on one hill come closer than one: they go if it is not the last
+    same = _SAME if generations > 1 else math.inf
+    found = _climbed(features, dual, directions, signs, steps, same if generations else None)
     for _ in range(generations - 1):
         directions, signs = _bred(found, rng, starts, single=signs is not None)
-        found = _climbed(features, dual, directions, signs, steps, narrow=True)
+        found = _climbed(features, dual, directions, signs, steps, same)
     return found
 
 
 def _climbed(
-    features: Array, dual: Array, directions: Array, signs: Array | None, steps: int, narrow: bool
+    features: Array,
+    dual: Array,
+    directions: Array,
+    signs: Array | None,
+    steps: int,
+    same: float | None,
 ) -> Priced:
-    """Return what is found from directions (k, d) with signs (k, 1), some of them at a time."""
+    """Return what is found from directions (k, d) with signs (k, 1), some of them at a time.
+
+    `same` is a cosine beyond which the worse one of two goes; None where all stay to the end.
+    """
     room = max(ROOM // max(features.shape[0], 1), _FEWEST)
     parts = [
         _ascended(
@@ -82,7 +93,7 @@ def _climbed(
             directions[first : first + room],
             None if signs is None else signs[first : first + room],
             steps,
-            narrow,
+            same,
         )
         for first in range(0, len(directions), room)
     ]
@@ -110,7 +121,12 @@ def _bred(
 
 
 def _ascended(
-    features: Array, dual: Array, directions: Array, signs: Array | None, steps: int, narrow: bool
+    features: Array,
+    dual: Array,
+    directions: Array,
+    signs: Array | None,
+    steps: int,
+    same: float | None,
 ) -> Priced:
     """Return the candidates that batched ascent finds."""
     xp = namespace(features, dual)
@@ -139,8 +155,8 @@ def _ascended(
         if count > 1:
             step = xp.where(better, xp.clip(1.3 * step, max=1.0), 0.5 * step)
         point = _unit((1 - step)[:, None] * best + step[:, None] * _unit(course))
-        if narrow and count % _PERIOD == 0:
-            kept = _apart(best, turned, value)
+        if same is not None and count % _PERIOD == 0:
+            kept = _apart(best, turned, value, same)
             point, best, course, pull, value, step = (
                 xp.take(x, kept, axis=0) for x in (point, best, course, pull, value, step)
             )
@@ -149,17 +165,19 @@ def _ascended(
     return Priced(*(xp.take(x, order, axis=0) for x in (best, pull, value)))
 
 
-def _apart(directions: Array, signs: Array | None, values: Array) -> Array:
-    """Return the rows of the better half that are close to no better one of their sign."""
+def _apart(directions: Array, signs: Array | None, values: Array, same: float) -> Array:
+    """Return the rows of the better half that are the same as no better one of their sign."""
     xp = namespace(directions)
     count = values.shape[0]
     half = xp.argsort(-values)[: min(max(_FEWEST, count // 2), count)]
+    if same >= 1:
+        return half
     some = xp.take(directions, half, axis=0)
     cosines = some @ some.T
     if signs is not None:
         side = xp.take(signs, half, axis=0)
         cosines = cosines * (side @ side.T)
-    close = xp.any(xp.tril(cosines, k=-1) > _SAME, axis=1)
+    close = xp.any(xp.tril(cosines, k=-1) > same, axis=1)
     return half[~close]
 
 
