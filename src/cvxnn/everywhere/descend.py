@@ -17,6 +17,9 @@ from cvxnn.everywhere.system import Inverse, System
 
 _DECREASE = 0.1
 """Share of the predicted decrease that a full or half step must attain."""
+_EASE, _STRAIN, _MOST = 0.3, 1.7, 1e3
+"""What a full step leaves of the damping, the power of its size by which a shorter one leaves more
+(half a step keeps it), and the most damping."""
 _SLOWER, _CALL = 5, 750_000
 """How much slower products of one neuron's few rows are than those of all, and what the calls for
 them cost, in products."""
@@ -47,9 +50,11 @@ class Care(NamedTuple):
     """Share of its residual but for which a system is solved."""
     looks: int = 3
     """How often a step that falls short is solved for again with the kinks that it crossed."""
+    ridge: float = 1e-3
+    """The least damping: with less the last steps converge sooner, with more systems are easier."""
 
 
-CAREFUL, LIGHT = Care(), Care(1e-4, 1)
+CAREFUL, LIGHT = Care(), Care(1e-4, 1, 0.1)
 
 
 class Course(NamedTuple):
@@ -133,10 +138,10 @@ def newton(
         smoothed = Smoothed(training, neurons, eps)
         line, model, near = _direction(smoothed, neurons, Course(ridge, near), care)
         if line.found >= model.value:
-            ridge = min(10 * ridge, 1e3)
+            ridge = min(10 * ridge, _MOST)
             continue
         neurons = line.at(line.size)
-        ridge = max(ridge * (0.3 if line.size == 1 else 1 if line.size >= 0.25 else 4), 1e-3)
+        ridge = min(max(_EASE * ridge / line.size**_STRAIN, care.ridge), _MOST)
         sizes = neurons.sizes
         neurons = neurons.keep(sizes > 1e-9 * sizes.max(initial=0.0))
         if model.value - line.found < rtol * abs(model.value):
