@@ -151,11 +151,17 @@ def in_domain(loss: Mean, free: Array, interior: Array | None, v: Array) -> Arra
     """Return a point near `v` (n, c) that is orthogonal to `free` and where loss*(-v) is finite.
 
     It is drawn towards the point `interior`, None for zero; zero itself when that fails. Outputs
-    that sum to zero up to single precision, as gradients of the softmax loss do, are made to.
+    that sum to zero up to single precision, as gradients of the softmax loss do, are made to. An
+    output that no sample pulls up, as that of a class without samples, has no part in it.
     """
-    xp, v = namespace(v), orthogonal(free, v)
+    xp, given = namespace(v), v
+    v = orthogonal(free, given)
     if np.isfinite(loss.conjugate(-v)):
         return v
+    if free.shape[1] and v.shape[1] > 1:
+        absent = xp.all(given <= 0, axis=0)
+        if xp.any(absent):
+            v = orthogonal(free, _without(given, absent))
     inside = 0 * v
     if interior is not None:
         inside = orthogonal(free, double(interior))
@@ -167,6 +173,15 @@ def in_domain(loss: Mean, free: Array, interior: Array | None, v: Array) -> Arra
         if np.isfinite(loss.conjugate(-drawn)):
             return drawn
     return xp.zeros_like(v)
+
+
+def _without(v: Array, outputs: Array) -> Array:
+    """Return `v` (n, c) with zeros at some outputs; what they had goes to each row's largest."""
+    xp = namespace(v)
+    largest = v == xp.max(v, axis=1, keepdims=True)
+    moved = xp.sum(xp.where(outputs, v, 0.0), axis=1, keepdims=True)
+    share = xp.astype(largest, v.dtype) / xp.sum(xp.astype(largest, v.dtype), axis=1, keepdims=True)
+    return xp.where(outputs, 0.0, v + share * moved)
 
 
 def orthogonal(free: Array, v: Array) -> Array:

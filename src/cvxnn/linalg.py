@@ -42,22 +42,32 @@ def _libraries() -> ThreadpoolController:
 
 
 def conjugate_gradient(
-    operator: Callable[[Array], Array], right: Array, start: Array, tol: float, max_iter: int
+    operator: Callable[[Array], Array],
+    right: Array,
+    start: Array | None,
+    tol: float,
+    max_iter: int,
+    near: Callable[[Array], Array] = lambda residual: residual,
 ) -> Array:
-    """Return x with |operator(x) - right| <= tol * |right| for a positive definite operator."""
-    x = start
-    residual = right - operator(x)
-    direction, square = residual, inner(residual, residual)
+    """Return x with |operator(x) - right| <= tol * |right| for a positive definite operator.
+
+    It starts at zero if there is no start. `near`, the preconditioner, is positive definite too,
+    and about undoes the operator.
+    """
+    x = 0 * right if start is None else start
+    residual = right if start is None else right - operator(x)
     target = (tol * norm(right)) ** 2
+    direction, square = 0 * right, 1.0
     for _ in range(max_iter):
-        if square <= target:
+        if inner(residual, residual) <= target:
             break
+        ahead = near(residual)
+        previous, square = square, inner(residual, ahead)
+        direction = ahead + (square / previous) * direction
         image = operator(direction)
         step = square / inner(direction, image)
         x = x + step * direction
         residual = residual - step * image
-        previous, square = square, inner(residual, residual)
-        direction = residual + (square / previous) * direction
     return x
 
 

@@ -292,9 +292,8 @@ class _Ridges:
             return np.asarray(found)
 
         left = self.right - product(self.weights)
-        start = np.zeros_like(left)
         step = conjugate_gradient(
-            lambda w: half(product(half(w, "T")), "N"), half(left, "N"), start, _LEFT, _MOST
+            lambda w: half(product(half(w, "T")), "N"), half(left, "N"), None, _LEFT, _MOST
         )
         weights = self.weights + half(step, "T")
         if not norm(self.right - product(weights)) <= 10 * _LEFT * norm(self.right):

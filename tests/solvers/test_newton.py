@@ -11,11 +11,13 @@ from tests.solvers.problems import Sizes, draw
 from cvxnn.architectures import GatedReLU, ReLU
 from cvxnn.certificate import Scope
 from cvxnn.functions import CrossEntropy, Hinge, Huber, Logistic, Squared, SquaredHinge
+from cvxnn.functions.base import Root
 from cvxnn.gates import gaussian
-from cvxnn.path import alpha_max, path
+from cvxnn.linalg import conjugate_gradient
+from cvxnn.path import alpha_max, interior_dual, path
 from cvxnn.solve import Status, solve
-from cvxnn.solvers import Newton, Reference
-from cvxnn.solvers.systems import Systems
+from cvxnn.solvers import Newton, Reference, systems
+from cvxnn.solvers.systems import Slope, Systems
 from cvxnn.training import problem_of
 
 SIZES = Sizes(n=30, d=4, p=12, outputs=1)
@@ -58,6 +60,70 @@ def test_a_step_that_gains_nothing_where_the_loss_is_linear_is_not_the_last(
     truth = solve(program, Reference(), tol=1e-9, judge=drawn.judge).certificate
     assert solution.status is Status.OPTIMAL
     assert solution.certificate.upper == pytest.approx(truth.upper, rel=1e-7)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_preconditions_is_near_the_matrix_and_not_beyond_it(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest is the Hadamard product of two semidefinite matrices (Schur)."""
+    points: list[tuple[Any, Slope, Root]] = []
+    direction = Systems.direction
+
+    def seen(solver: Systems, slope: Slope, root: Root, residual: Any) -> Any:
+        points.append((solver._gram, slope, root))
+        return direction(solver, slope, root, residual)
+
+    monkeypatch.setattr(Systems, "direction", seen)
+    loss = (Squared(), Logistic())[seed % 2]
+    drawn = draw([8, seed], GatedReLU(bias=True), loss, Sizes(n=60, d=6, p=40, outputs=1)).problem
+    solve(drawn.working(), Newton(), tol=1e-6)
+    for gram, slope, root in points:
+        whole = root.scale * slope.pairs(gram) * root.scale.T
+        narrow, (k, d, _) = slope.narrow(root.scale), slope.moved.shape
+        assert narrow.shape[1] == k + d + slope.program.free.shape[1]
+        rest = np.linalg.eigvalsh(whole - narrow @ narrow.T)
+        size = np.linalg.norm(whole, 2)
+        assert rest.min() >= -1e-12 * size
+        assert rest.max() <= 0.5 * size or len(slope.moved) < 2
+
+
+def test_systems_take_a_few_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = Sizes(n=120, d=8, p=60, outputs=1)
+    problem = draw([8, 9], GatedReLU(bias=True), Squared(), sizes).problem
+    monkeypatch.setattr(Systems, "way", lambda *_: "products")
+    counts = []
+    for near in (systems._inverse, lambda wide: lambda r: r):
+        monkeypatch.setattr(systems, "_inverse", near)
+        taken: list[int] = []
+
+        def counted(*args: Any, taken: list[int] = taken) -> Any:
+            operator, *others = args
+            return conjugate_gradient(lambda z: (taken.append(1), operator(z))[1], *others)
+
+        monkeypatch.setattr(systems, "conjugate_gradient", counted)
+        assert solve(problem.working(), Newton(), tol=1e-6).status is Status.OPTIMAL
+        counts.append(len(taken))
+    assert 2.5 * counts[0] < counts[1]
+
+
+def test_a_class_without_samples_has_no_part_in_the_bound() -> None:
+    """As in a fold that lacks a rare class: its intercept falls without end, at no price."""
+    X, labels = load_iris(return_X_y=True)
+    X, y = X[::2], np.eye(4)[labels[::2]]
+    gates = gaussian(X, 20, np.random.default_rng(0))
+    words: dict[str, Any] = {"scope": Scope.GIVEN_GATES, "intercept": True, "skip": False}
+    found = []
+    for target in (y, y[:, :3]):
+        problem = problem_of(
+            GatedReLU(bias=True), X, target, np.ones(len(y)), CrossEntropy(), gates, **words
+        )
+        problem = problem.within(interior_dual(problem.program)).at(0.1 * alpha_max(problem))
+        found.append(solve(problem.working(), Newton(), tol=1e-4, judge=problem.judge))
+    four, three = found
+    assert four.status is Status.OPTIMAL
+    assert four.certificate.lower <= three.certificate.upper
+    assert four.certificate.upper == pytest.approx(three.certificate.upper, rel=2e-4)
 
 
 def test_it_takes_fewer_steps_than_a_gradient_has_digits() -> None:

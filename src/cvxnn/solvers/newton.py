@@ -41,7 +41,9 @@ class State(NamedTuple):
     unit: float
     """What the free columns are multiplied by inside, so that they are as long as a block's."""
     score: Array
-    """z, (n, c): the dual point is -grad loss(z)."""
+    """z, (n, c): the dual point is v = -grad loss(z)."""
+    pulled: Array
+    """A'v, (p, d, c)."""
     reach: float
     """Length of the next proximal step."""
     farthest: float
@@ -100,7 +102,7 @@ class Newton:
 
     name = "newton"
     heuristic = False
-    copies = (6, 0)
+    copies = (7, 0)
     period = 1
 
     def workspace(self, n: int, d: int, p: int) -> int:
@@ -120,22 +122,25 @@ class Newton:
         blocks, free = origin(program) if start is None else (start.blocks, start.free)
         blocks, free = double(blocks), double(free)
         score, smooth = program.predict(blocks, free), program.loss.smoothness
-        gradient = double(program.loss.gradient(score))
-        exact = _EXACT * norm(gradient) / smooth
-        reach, unit = self._first(program, blocks, gradient)
-        state = State(blocks, free / unit, unit, score, reach, _FARTHEST * reach, exact, _PRODUCTS)
+        dual = -double(program.loss.gradient(score))
+        exact = _EXACT * norm(dual) / smooth
+        pulled = program.lift.adjoint(dual) if blocks.shape[0] else blocks
+        reach, unit = self._first(program, blocks, pulled)
+        state = State(
+            blocks, free / unit, unit, score, pulled, reach, _FARTHEST * reach, exact, _PRODUCTS
+        )
         if start is None or blocks.shape[0] == 0:
             return state
-        shorter = state._replace(score=_scores_of(program, double(start.dual)))
-        inside = _rescaled(program, unit)
-        return min(state, shorter, key=lambda one: _Equation(inside, one).tried(one.score).value)
+        equation = _Equation(_rescaled(program, unit), state)
+        of_dual = equation.tried(_scores_of(program, double(start.dual)))
+        best = min(equation.tried(score, pulled), of_dual, key=lambda trial: trial.value)
+        return state._replace(score=best.score, pulled=best.pulled)
 
-    def _first(self, program: Program, blocks: Array, gradient: Array) -> tuple[float, float]:
+    def _first(self, program: Program, blocks: Array, pulled: Array) -> tuple[float, float]:
         """Return the first proximal step, and the unit of the free columns."""
         xp, usual = namespace(blocks), 1 / program.loss.smoothness
         if blocks.shape[0] == 0:
             return usual, 1.0
-        pulled = program.lift.adjoint(gradient)
         best = xp.argmax(block_norms(pulled)[:, 0, 0], keepdims=True)
         block = xp.take(pulled, best, axis=0)
         stretch = norm(block)
@@ -152,7 +157,7 @@ class Newton:
         """Return the state after a proximal step."""
         program = _rescaled(program, state.unit)
         equation, systems = _Equation(program, state), Systems(program, state.products)
-        point = equation.point(equation.tried(state.score))
+        point = equation.point(equation.tried(state.score, state.pulled))
         solved, settled = equation.solved(point), 0
         for _ in range(_NEWTON):
             if solved:
@@ -170,6 +175,7 @@ class Newton:
         if not solved:  # a shorter step is an easier equation
             return state._replace(
                 score=point.score,
+                pulled=point.trial.pulled,
                 reach=_NARROW * state.reach,
                 products=systems.products,
                 idle=state.idle + 1,
@@ -182,6 +188,7 @@ class Newton:
             point.trial.free,
             state.unit,
             point.score,
+            point.trial.pulled,
             reach,
             state.farthest,
             _SHARPEN * state.exact,

@@ -30,8 +30,9 @@ WIDE = 4_000_000
 """Entries beyond which the active columns are not written out."""
 _DOUBLE = 2.0
 """Cost of an operation in float64, where products are in float32."""
-_CG, _CG_STEPS = 3e-2, 1000
-"""Share of the system's residual that conjugate gradients may leave at first, and their steps."""
+_CG, _NEAR, _CG_STEPS = 3e-2, 1e-2, 1000
+"""Share of the system's residual that conjugate gradients may leave at first, the same with a
+preconditioner, and their steps."""
 _CG_FINER, _CG_FINEST = 0.03, 1e-6
 """What that share is multiplied by when it was too large, and its least."""
 
@@ -84,7 +85,7 @@ class Slope:
         norms, kept = block_norms(self.moved)[:, 0, 0], block_norms(self.blocks)[:, 0, 0]
         return 1 - kept / norms, self.moved[:, :, 0] / norms[:, None]
 
-    @property
+    @cached_property
     def _data(self) -> tuple[Array, Array]:
         lift = cast(Gated, self.lift)
         return double(lift.features), double(lift.masks)
@@ -99,6 +100,26 @@ class Slope:
         open_ = masks * root(1 - shares)
         wide = namespace(lines).concat([lines, columns], axis=1)
         return self.reach * (gram * (open_ @ open_.T) + wide @ wide.T)
+
+    def narrow(self, scale: Array) -> Array:
+        """Return Z (n, k + q + d) with Z Z' near S M S and not beyond it, S = diag(`scale`).
+
+        Its columns are the blocks' fits along themselves and the free columns; and, for the rest of
+        M, (X X') o (D diag(1 - t) D'), the rows of X, each times its entry of w: w w' is Nystrom's
+        approximation of D diag(1 - t) D' by its row sums.
+        """
+        shares, units = self._norms
+        features, masks = self._data
+        xp = namespace(shares)
+        scale = math.sqrt(self.reach) * scale
+        scaled = scale * features
+        lines = masks * (scaled @ (xp.sqrt(shares)[:, None] * units).T)
+        sums = xp.sum(masks, axis=0)
+        total = xp.sum((1 - shares) * sums**2)
+        common = masks @ ((1 - shares) * sums) / xp.sqrt(xp.where(total > 0, total, 1.0))
+        return xp.concat(
+            [lines, scale * double(self.program.free), common[:, None] * scaled], axis=1
+        )
 
     def columns(self) -> Array:
         """Return Z (n, k d + q) with M = Z Z', from the roots of all P_i."""
@@ -124,12 +145,12 @@ class Systems:
         self.program = program
         self.products = products
         """Products that a solution by conjugate gradients takes: the last one's."""
-        self._left = _CG
         self._dense = (
             isinstance(program.lift, Gated)
             and program.lift.out_shape[-1] == 1
             and isinstance(program.penalty, GroupNorm | ColumnNorm | Nuclear)
         )
+        self._left = _NEAR if self._dense else _CG
 
     @cached_property
     def _gram(self) -> Array:
@@ -143,9 +164,8 @@ class Systems:
     def direction(self, slope: Slope, root: Root, residual: Array) -> tuple[Array, float]:
         """Return dz (n, c), and by how much the step's dual objective rises along it at first."""
         right = root.adjoint(residual)
-        solve = getattr(self, f"_by_{self.way(slope, residual)}")
-        x, bent = solve(slope, root, right)
-        return _scores(root, x, bent - residual), inner(x, right)
+        x = getattr(self, f"_by_{self.way(slope, residual)}")(slope, root, right)
+        return _scores(slope, root, x, residual), inner(x, right)
 
     def way(self, slope: Slope, residual: Array) -> str:
         """Return the cheapest way, by operations: "products", "pairs" or "columns"."""
@@ -158,30 +178,33 @@ class Systems:
             flops["columns"] = _DOUBLE * (n * side**2 + side**3 / 3)
         return min(flops, key=lambda each: flops[each])
 
-    def _by_pairs(self, slope: Slope, root: Root, right: Array) -> tuple[Array, Array]:
-        metric, scale = slope.pairs(self._gram), root.scale
-        x = solve_positive(metric * scale * scale.T, right)
-        return x, metric @ (scale * x)
+    def _by_pairs(self, slope: Slope, root: Root, right: Array) -> Array:
+        scale = root.scale
+        return solve_positive(slope.pairs(self._gram) * scale * scale.T, right)
 
-    def _by_columns(self, slope: Slope, root: Root, right: Array) -> tuple[Array, Array]:
-        columns = slope.columns()
-        bent = root.scale * columns
-        x = right - bent @ solve_positive(bent.T @ bent, bent.T @ right)
-        return x, columns @ (bent.T @ x)
+    def _by_columns(self, slope: Slope, root: Root, right: Array) -> Array:
+        bent = root.scale * slope.columns()
+        return right - bent @ solve_positive(bent.T @ bent, bent.T @ right)
 
-    def _by_products(self, slope: Slope, root: Root, right: Array) -> tuple[Array, Array]:
+    def _by_products(self, slope: Slope, root: Root, right: Array) -> Array:
         xp = namespace(right)
+        near = _inverse(slope.narrow(root.scale)) if self._dense else lambda r: r
         for dtype in (xp.float32, xp.float64):
-            x, bent = self._iterated(slope, root.astype(dtype), right, dtype)
-            if math.isfinite(norm(bent)):  # or the data's squares are no numbers of float32
+            x = self._iterated(slope, root.astype(dtype), right, dtype, near)
+            if math.isfinite(norm(x)):  # or the data's squares are no numbers of float32
                 break
-        return x, bent
+        return x
 
     def _iterated(
-        self, slope: Slope, root: Root, right: Array, dtype: object
-    ) -> tuple[Array, Array]:
+        self,
+        slope: Slope,
+        root: Root,
+        right: Array,
+        dtype: object,
+        near: Callable[[Array], Array],
+    ) -> Array:
         """Solve by conjugate gradients in `dtype`."""
-        size, self.products = norm(right) or 1.0, 1
+        size, self.products = norm(right) or 1.0, 0
         multiply = slope.product(dtype)
 
         def system(z: Array) -> Array:
@@ -189,17 +212,31 @@ class Systems:
             return z + root.adjoint(multiply(root.apply(z)))
 
         unit = namespace(right).astype(right / size, dtype)
-        x = conjugate_gradient(system, unit, 0 * unit, self._left, _CG_STEPS)
-        return size * double(x), size * double(multiply(root.apply(x)))
+        return size * double(conjugate_gradient(system, unit, None, self._left, _CG_STEPS, near))
 
 
-def _scores(root: Root, x: Array, direct: Array) -> Array:
-    """Return dz with B'dz = -x, from x where that fixes it and as `direct` = M B x - residual else.
+def _inverse(wide: Array) -> Callable[[Array], Array]:
+    """Return r -> (I + Z Z')^-1 r for Z (n, m) of few columns, by Woodbury's formula."""
+    xp = namespace(wide)
+    every = xp.eye(wide.shape[1], dtype=wide.dtype, device=device(wide))
+    inside = solve_positive(wide.T @ wide, every)
+
+    def apply(r: Array) -> Array:
+        return r - xp.astype(wide @ (inside @ (wide.T @ double(r))), r.dtype)
+
+    return apply
+
+
+def _scores(slope: Slope, root: Root, x: Array, residual: Array) -> Array:
+    """Return dz with B'dz = -x, from x where that fixes it and as M B x - residual elsewhere.
 
     They agree, but M magnifies what conjugate gradients leave in x.
     """
     xp, scale = namespace(x), root.scale
     curved = scale > _FLAT * xp.max(scale)
+    if root.pull is None and xp.all(curved):
+        return -x / scale
+    direct = slope.product(xp.float64)(root.apply(x)) - residual
     indirect = xp.where(curved, -x / xp.where(curved, scale, 1.0), direct)
     if root.pull is None:
         return indirect
