@@ -123,6 +123,17 @@ def test_what_breaks_the_first_check_is_raised_or_kept(hard: Planted) -> None:
         solve(hard.program, FISTA(), judge=judge)
 
 
+def test_a_start_that_is_not_checked_is_what_a_broken_first_step_leaves(hard: Planted) -> None:
+    start = solve(hard.program, FISTA(), tol=1e-2).iterate
+    words: dict[str, Any] = {"start": start, "tol": 1e-9, "max_iter": 3}
+    whole = solve(hard.program, FISTA(), check_start=False, **words)
+    assert whole.trace[0][0] > 0
+    broken = Ill(raising(np.linalg.LinAlgError("singular")), at=1)
+    left = solve(hard.program, broken, check_start=False, **words)
+    assert left.status is Status.NUMERICAL
+    assert left.certificate.upper == pytest.approx(certify(hard.program, start)[0].upper)
+
+
 def test_a_callback_stops_a_run_and_is_told(hard: Planted) -> None:
     seen = []
 

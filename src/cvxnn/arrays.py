@@ -90,6 +90,16 @@ def _safe_scale(x: Array) -> float:
     return 1.0 if peak == 0 or 1 / room < peak < room else peak
 
 
+def for_outputs(columns: Array, outputs: int) -> Array:
+    """Return every column of (n, q) for every one of c outputs, (n, c, q c)."""
+    xp, (n, q) = namespace(columns), columns.shape
+    if outputs == 1:
+        return columns[:, None, :]
+    every = xp.eye(outputs, dtype=columns.dtype, device=device(columns))
+    each = columns[:, None, :, None] * every[None, :, None, :]
+    return xp.reshape(each, (n, outputs, q * outputs))
+
+
 def inner(x: Array, y: Array) -> float:
     """Return <x, y> over all entries."""
     xp = namespace(x, y)

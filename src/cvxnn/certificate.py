@@ -10,7 +10,7 @@ import numpy as np
 from cvxnn.arrays import Array, device, double, namespace
 from cvxnn.functions import Mean
 from cvxnn.program import Iterate, Program
-from cvxnn.projection import CUT, by_projection, inside_cones, polar_bound
+from cvxnn.projection import CUT, by_projection, gauges, inside_cones, polar_bound
 
 _SAFETY = 1e-12
 """Relative slack of every lower bound against rounding; errors near 1e-15 were observed."""
@@ -147,6 +147,13 @@ def feasible_dual(
     return best - _SAFETY * abs(best), scale * v
 
 
+def relative_gap(program: Program, dual: Array, gauge: float, upper: float) -> float:
+    """Return the relative gap, at most 1, of a dual point whose largest gauge is `gauge`."""
+    v = in_domain(program.loss, program.free, program.interior, double(dual))
+    lower = -program.loss.conjugate(-v / max(gauge, 1.0))
+    return min((upper - lower) / upper, 1.0) if upper > 0 else 1.0
+
+
 def in_domain(loss: Mean, free: Array, interior: Array | None, v: Array) -> Array:
     """Return a point near `v` (n, c) that is orthogonal to `free` and where loss*(-v) is finite.
 
@@ -213,7 +220,16 @@ def certify(
     """
     blocks = inside_cones(program, double(iterate.blocks))
     free = double(iterate.free)
-    lower, dual = feasible_dual(program, iterate.dual, iterate.multiplier)
+    known: list[Array] = []
+
+    def gauge_of(v: Array) -> float:
+        known.append(gauges(program, v))
+        return float(namespace(v).max(known[-1]))
+
+    if program.constraint is None and program.lift.in_shape[0] > 0:
+        lower, dual = feasible_dual(program, iterate.dual, gauge_of=gauge_of)
+    else:
+        lower, dual = feasible_dual(program, iterate.dual, iterate.multiplier)
     if program.constraint is not None and not by_projection(program.penalty):
         # what is not claimed: another run of cutting planes may leave as much
         lower = min(lower, -program.loss.conjugate(-(1 - 4 * CUT) * dual))
@@ -225,7 +241,8 @@ def certify(
         violation=program.violation(blocks),
         resolution=resolution(program),
     )
-    return certificate, iterate._replace(blocks=blocks, free=free, dual=dual)
+    found = iterate._replace(blocks=blocks, free=free, dual=dual)
+    return certificate, found._replace(gauges=known[0] if known else None)
 
 
 def resolution(program: Program) -> float:

@@ -172,7 +172,8 @@ def path(
     for alpha in map(float, alphas):
         here = problem.at(alpha)
         start = _ahead(here, marks)
-        solution = solve_part(here.working(), solver, start=start, judge=here.judge, **limits)
+        words = {"start": start, "judge": here.judge, "check_start": start is None}
+        solution = solve_part(here.working(), solver, **words, **limits)
         marks = [*marks[-1:], Mark(alpha, solution.iterate)]
         yield alpha, solution
 

@@ -26,6 +26,8 @@ class Iterate(NamedTuple):
     """(n, c), about minus the gradient of the loss."""
     multiplier: Array | None = None
     """In the dual cone, one entry per row of C; None without a constraint."""
+    gauges: Array | None = None
+    """Polar gauges of the dual point, (p,), up to a factor; None where they are not known."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

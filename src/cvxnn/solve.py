@@ -109,7 +109,9 @@ class _Best:
             self.iterate = self.iterate._replace(blocks=iterate.blocks, free=iterate.free)
         if certificate.lower > mine.lower:
             mine = replace(mine, lower=certificate.lower)
-            self.iterate = self.iterate._replace(dual=iterate.dual, multiplier=iterate.multiplier)
+            self.iterate = self.iterate._replace(
+                dual=iterate.dual, multiplier=iterate.multiplier, gauges=iterate.gauges
+            )
         self.certificate = mine
 
 
@@ -123,15 +125,16 @@ def solve(
     max_time: float | None = None,
     callbacks: Iterable[Callable[[Progress], object]] = (),
     judge: Judge | None = None,
+    check_start: bool = True,
 ) -> Solution:
     """Run a solver until the relative duality gap is at most `tol`, and certify its best points.
 
     `program` is whatever the solver solves, and `judge` turns its iterates into certificates.
 
     The gap is checked, in float64, at multiples of the solver's period and later every fifth of
-    the iterations so far. Ctrl-C, a time limit, a callback that returns True, a lack of memory and
-    a change of the file behind the data all end the run with the best points seen; only errors of
-    the caller are raised.
+    the iterations so far; that of the start too, unless `check_start` is False. Ctrl-C, a time
+    limit, a callback that returns True, a lack of memory and a change of the file behind the data
+    all end the run with the best points seen; only errors of the caller are raised.
 
     Raises UnsupportedError before any work if the solver is not for this program, and ValueError
     for limits that are not positive.
@@ -142,7 +145,7 @@ def solve(
         if value is not None and not value > 0:
             raise ValueError(f"{name} is {value}; it must be positive")
     run = _Run(program, solver, judge or (lambda iterate: certify(program, iterate)))
-    run.go(start, tol, max_iter, max_time, tuple(callbacks))
+    run.go(start, tol, max_iter, max_time, tuple(callbacks), check_start)
     return run.solution()
 
 
@@ -189,10 +192,11 @@ class _Run:
         max_iter: int,
         max_time: float | None,
         callbacks: tuple[Callable[[Progress], object], ...],
+        check_start: bool,
     ) -> None:
         state = self.solver.init(self.program, start)
         try:
-            ended = self._check(state, tol, callbacks)
+            ended = self._check(state, tol, callbacks) if check_start else None
             due = self.solver.period
             while ended is None:
                 state = self.solver.step(self.program, state)
@@ -208,7 +212,9 @@ class _Run:
             self.status = ended
         except tuple(_ENDS) as error:
             if self.best is None:  # there is nothing to hand over yet
-                raise
+                if check_start:
+                    raise
+                self._check(state, tol, ())
             self.status = next(end for kind, end in _ENDS.items() if isinstance(error, kind))
 
     def _exhausted(self) -> Status:

@@ -21,10 +21,11 @@ from cvxnn.everywhere.merge import fuse, merge
 from cvxnn.everywhere.neurons import Neurons, Training
 from cvxnn.everywhere.patterns import pattern_gauge
 from cvxnn.everywhere.polish import program_of, thin
-from cvxnn.everywhere.reweigh import quadratic, reweigh
+from cvxnn.everywhere.reweigh import reweigh
 from cvxnn.everywhere.slide import slide
 from cvxnn.functions import CrossEntropy, Huber, Logistic, Squared, SquaredHinge, mean_loss
 from cvxnn.gates import distinct, enumerate_patterns
+from cvxnn.linalg import nonnegative_quadratic
 from cvxnn.solve import Status, solve
 from cvxnn.solvers import Reference
 
@@ -174,7 +175,7 @@ def test_the_nonnegative_quadratic_program_is_solved(seed: int) -> None:
     k, q = int(rng.integers(1, 12)), int(rng.integers(0, 3))
     root, linear = rng.standard_normal((k + q + 2, k + q)), rng.standard_normal(k + q)
     gram = root.T @ root
-    x = quadratic(gram, linear, np.zeros(k, dtype=bool), k)
+    x = nonnegative_quadratic(gram, linear, np.zeros(k, dtype=bool), k)
     z = cp.Variable(k + q)
     cp.Problem(cp.Minimize(cp.sum_squares(root @ z) / 2 - linear @ z), [z[:k] >= 0]).solve(
         solver=cp.CLARABEL

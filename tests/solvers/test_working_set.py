@@ -1,9 +1,14 @@
-"""Column generation goes on for as long as its inner solves are cut off."""
+"""Column generation: inner solves that are cut off, and the prices that a path hands on."""
 
+import numpy as np
+import pytest
 from tests.solvers.problems import Sizes, draw
 
 from cvxnn.architectures import GatedReLU
-from cvxnn.functions import Quantile
+from cvxnn.functions import GroupNorm, Quantile, Squared, mean_loss
+from cvxnn.maps import Gated
+from cvxnn.program import Program
+from cvxnn.projection import gauges
 from cvxnn.solve import Status, solve
 from cvxnn.solvers import Reference, WorkingSet
 
@@ -15,3 +20,29 @@ def test_inner_solves_that_are_cut_off_get_more_iterations() -> None:
     found = solve(program, WorkingSet(max_iter=3), tol=1e-6, max_iter=100, judge=problem.judge)
     assert found.status is Status.OPTIMAL
     assert abs(found.certificate.upper - truth.upper) <= 1e-6 * truth.upper
+
+
+def test_a_path_is_priced_by_the_gauges_of_the_last_certificate() -> None:
+    rng = np.random.default_rng(4)
+    X = rng.normal(size=(80, 6))
+    y = np.maximum(X @ rng.normal(size=6), 0.0)[:, None]
+    lift = Gated(X, (X @ rng.normal(size=(6, 400)) > 0).astype(float), 1)
+    loss, free = mean_loss(Squared(), y), np.ones((80, 1))
+    here, there = (
+        Program(loss=loss, lift=lift, penalty=GroupNorm(alpha), free=free) for alpha in (0.05, 0.04)
+    )
+    end = solve(here, WorkingSet(), tol=1e-6).iterate
+    assert end.gauges is not None
+    state = WorkingSet().init(there, end)
+    assert state.score == pytest.approx(np.asarray(gauges(there, end.dual)), rel=1e-9)
+    priced, again = (
+        solve(there, WorkingSet(), start=start, tol=1e-6)
+        for start in (end, end._replace(gauges=None))
+    )
+    assert priced.certificate.upper == pytest.approx(again.certificate.upper, rel=2e-6)
+    assert priced.certificate.proves(1e-6)
+    other = end._replace(gauges=end.gauges[:7])  # of other gates
+    assert WorkingSet().init(there, other).score is None
+    # those of other data choose the first working set, and no more
+    wrong = end._replace(gauges=rng.uniform(size=400))
+    assert solve(there, WorkingSet(), start=wrong, tol=1e-6).certificate.proves(1e-6)

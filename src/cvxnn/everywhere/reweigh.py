@@ -1,9 +1,9 @@
 """The convex problem of the sizes alone: which of the neurons at hand are needed, and how large."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cvxnn.everywhere.neurons import Floats, Neurons, Training
+from cvxnn.linalg import nonnegative_quadratic
 
 _ROUNDS = 30
 _FINE, _ROUGH = (300, 1e-9), (50, 1e-3)
@@ -11,8 +11,6 @@ _FINE, _ROUGH = (300, 1e-9), (50, 1e-3)
 _RIDGES: tuple[float, ...] = (1e-12, 1e-9, 1e-6, 1e-3)
 """How strongly sizes are held where the quadratic model is too close to singular, in units of its
 mean curvature, from the least that lets pivoting end."""
-_PIVOTS = 60
-"""Pivots after which it is taken not to end."""
 _NEEDLESS = 1e-6
 """Size, in units of the largest, below which a neuron goes if that costs no more than rounding."""
 
@@ -84,42 +82,10 @@ def _target(
     for count, ridge in enumerate(ridges):
         near = ridge * mean + np.where(np.arange(len(x)) < bounded, caution * diagonal, 0.0)
         model = gram + np.diag(near)
-        found = quadratic(model, model @ x - slope, x[:bounded] > 0, bounded)
+        found = nonnegative_quadratic(model, model @ x - slope, x[:bounded] > 0, bounded)
         if found is not None:
             return found, ridges[count:]
     return x, ridges[-1:]
-
-
-def quadratic(
-    gram: Floats, linear: Floats, inside: NDArray[np.bool_], bounded: int
-) -> Floats | None:
-    """Return argmin x' Q x / 2 - q' x with the first `bounded` entries of x nonnegative.
-
-    Block principal pivoting [KimPark2011] from a guess of the support: all entries that are
-    negative leave and all that pull enter, together as long as that makes fewer of them, else the
-    last alone. None where rounding keeps it from ending: Q is too close to singular.
-    """
-    inside = np.concatenate([inside, np.ones(len(linear) - bounded, dtype=bool)])
-    slack = 1e-12 * np.abs(linear).max(initial=0.0)
-    fewest, patience = len(linear) + 1, 3
-    for _ in range(max(_PIVOTS, len(linear) // 2)):
-        index = np.flatnonzero(inside)
-        x = np.zeros_like(linear)
-        x[index] = np.linalg.solve(gram[np.ix_(index, index)], linear[index])
-        slope = gram @ x - linear
-        wrong = np.where(inside, x < 0, slope < -slack)
-        wrong[bounded:] = False
-        count = int(wrong.sum())
-        if count == 0:
-            return x
-        if count < fewest:
-            fewest, patience = count, 3
-        elif patience:
-            patience -= 1
-        else:
-            wrong[: int(np.flatnonzero(wrong)[-1])] = False
-        inside = inside ^ wrong
-    return None
 
 
 def _grouped(

@@ -77,6 +77,12 @@ class Root(NamedTuple):
             return self.scale * z
         return self.scale * (z - namespace(z).sum(self.pull * z, axis=1, keepdims=True))
 
+    def adjoints(self, z: Array) -> Array:
+        """Return B' z in every row of every column, (n, c, m)."""
+        if self.pull is not None:
+            z = z - namespace(z).sum(self.pull[:, :, None] * z, axis=1, keepdims=True)
+        return self.scale[:, :, None] * z
+
 
 class SampleLoss(Protocol):
     """One loss for one sample; `f`, `y` and `g` are (n, c), and every row is a sample."""

@@ -97,6 +97,12 @@ class Gated:
         blocks = xp.reshape(total, (wide, narrow, c))
         return xp.permute_dims(blocks, (1, 0, 2)) if p < d else blocks
 
+    def fits(self, u: Array) -> Array:
+        """Return what every block predicts, D_i X u_i, (p, d, c) to (n, c, p), in float64."""
+        xp, features, masks = namespace(u), double(self.features), double(self.masks)
+        parts = [masks * (features @ double(u[:, :, k]).T) for k in range(u.shape[2])]
+        return xp.stack(parts, axis=1)
+
     def restrict(self, blocks: Array) -> "Gated":
         """Return the map of some gates."""
         xp = namespace(self.masks)

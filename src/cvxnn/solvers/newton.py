@@ -5,10 +5,12 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from cvxnn.arrays import Array, block_norms, double, inner, namespace, norm
+from cvxnn.certificate import orthogonal, relative_gap
 from cvxnn.functions import Squared
 from cvxnn.functions.base import Root
 from cvxnn.program import Iterate, Program
 from cvxnn.solvers.fista import origin
+from cvxnn.solvers.sizes import MOST, sized
 from cvxnn.solvers.systems import SIDE, WIDE, Slope, Systems
 
 _WIDEN, _NARROW = 3.0, 0.2
@@ -24,6 +26,10 @@ it is multiplied by in every further step."""
 _PRODUCTS = 20.0
 _STEEP = 1e8
 """Step, in units of the inverse smoothness, at which a prox of the loss inverts its gradient."""
+_LEAP = 1e-2
+"""Gap at the best sizes, as a share of the last, at which the next step begins there."""
+_CLOSE = 0.03
+"""Gap at the best sizes of a start below which its dual point is not looked at."""
 _ROUND = 1e-14
 """Relative error of rounding in a residual and in a sum of a few values."""
 _STILL, _IDLE = 1e-10, 5
@@ -31,19 +37,28 @@ _STILL, _IDLE = 1e-10, 5
 steps in turn mean that precision is at its end."""
 
 
-class State(NamedTuple):
-    """Where the proximal point method is, in float64."""
+class Place(NamedTuple):
+    """A primal point and scores, in float64."""
 
     blocks: Array
     """u, (p, d, c)."""
     free: Array
-    """b, (q, c), in units of `unit`."""
-    unit: float
-    """What the free columns are multiplied by inside, so that they are as long as a block's."""
+    """b, (q, c)."""
     score: Array
     """z, (n, c): the dual point is v = -grad loss(z)."""
     pulled: Array
     """A'v, (p, d, c)."""
+    gap: float = 1.0
+    """Relative gap of both, 1 where it is not known."""
+
+
+class State(NamedTuple):
+    """Where the proximal point method is."""
+
+    place: Place
+    """From where the next step goes; its free columns are in units of `unit`."""
+    unit: float
+    """What the free columns are multiplied by inside, so that they are as long as a block's."""
     reach: float
     """Length of the next proximal step."""
     farthest: float
@@ -91,14 +106,19 @@ class Newton:
     H, with H the loss's curvature at z and P the slope of the prox on the blocks that are not zero
     [LiSunToh2018]. As a function of v the residual is minus the gradient of the step's dual, so a
     search along it ends at the solution; and v never leaves the domain of the loss's conjugate.
-    For smooth losses and programs without a cone. Points are in float64; the products of large
-    systems are in float32, for directions alone.
+    The step's solution lags behind in the sizes of its blocks alone: at their best sizes, which
+    cost little, the gap is about the square of what it was. So these are looked at after every
+    system, and where they are much better the next step begins. For smooth losses and programs
+    without a cone. Points are in float64; the products of large systems are in float32, for
+    directions alone.
     """
 
     reach: float = 50.0
     """First proximal step, in units of the step that is best for the one block that v favours."""
     warm: float = 100.0
     """First proximal step from blocks u that are not zero, in units of |u| / |A'v|."""
+    goal: float = 0.0
+    """Relative gap that is enough: a step ends where blocks at their best sizes reach it."""
 
     name = "newton"
     heuristic = False
@@ -106,8 +126,9 @@ class Newton:
     period = 1
 
     def workspace(self, n: int, d: int, p: int) -> int:
-        """Return the numbers in masks of active gates and in the largest system."""
-        return n * p + 3 * (n * n if n <= SIDE else min(WIDE, n * d * p))
+        """Return the numbers in masks and fits of active gates and in the largest system."""
+        largest = n * n if n <= SIDE else min(WIDE, n * d * p)
+        return n * p + 3 * max(largest, min(MOST, n * p))
 
     def why_not(self, program: Program) -> str | None:
         """Return None for a smooth loss without a cone."""
@@ -121,23 +142,26 @@ class Newton:
         """Return the state at `start`, or at zero."""
         blocks, free = origin(program) if start is None else (start.blocks, start.free)
         blocks, free = double(blocks), double(free)
-        score, smooth = program.predict(blocks, free), program.loss.smoothness
-        dual = -double(program.loss.gradient(score))
-        exact = _EXACT * norm(dual) / smooth
-        pulled = program.lift.adjoint(dual) if blocks.shape[0] else blocks
-        reach, unit = self._first(program, blocks, pulled)
-        state = State(
-            blocks, free / unit, unit, score, pulled, reach, _FARTHEST * reach, exact, _PRODUCTS
-        )
-        if start is None or blocks.shape[0] == 0:
+        place = _at_best(program, Slope(program, blocks, blocks, 1.0), free)
+        if place is None:
+            score = program.predict(blocks, free)
+            dual = -double(program.loss.gradient(score))
+            pulled = program.lift.adjoint(dual) if blocks.shape[0] else blocks
+            place = Place(blocks, free, score, pulled)
+        smooth, (reach, unit) = program.loss.smoothness, self._first(program, place)
+        exact = _EXACT * norm(double(program.loss.gradient(place.score))) / smooth
+        place = place._replace(free=place.free / unit)
+        state = State(place, unit, reach, _FARTHEST * reach, exact, _PRODUCTS)
+        if start is None or blocks.shape[0] == 0 or place.gap < _CLOSE:
             return state
         equation = _Equation(_rescaled(program, unit), state)
         of_dual = equation.tried(_scores_of(program, double(start.dual)))
-        best = min(equation.tried(score, pulled), of_dual, key=lambda trial: trial.value)
-        return state._replace(score=best.score, pulled=best.pulled)
+        best = min(equation.tried(place.score, place.pulled), of_dual, key=lambda each: each.value)
+        return state._replace(place=place._replace(score=best.score, pulled=best.pulled))
 
-    def _first(self, program: Program, blocks: Array, pulled: Array) -> tuple[float, float]:
+    def _first(self, program: Program, place: Place) -> tuple[float, float]:
         """Return the first proximal step, and the unit of the free columns."""
+        blocks, pulled = place.blocks, place.pulled
         xp, usual = namespace(blocks), 1 / program.loss.smoothness
         if blocks.shape[0] == 0:
             return usual, 1.0
@@ -155,14 +179,19 @@ class Newton:
 
     def step(self, program: Program, state: State) -> State:
         """Return the state after a proximal step."""
-        program = _rescaled(program, state.unit)
+        program, place = _rescaled(program, state.unit), state.place
         equation, systems = _Equation(program, state), Systems(program, state.products)
-        point = equation.point(equation.tried(state.score, state.pulled))
-        solved, settled = equation.solved(point), 0
-        for _ in range(_NEWTON):
+        point = equation.point(equation.tried(place.score, place.pulled))
+        solved, settled, best = equation.solved(point), 0, None
+        for count in range(_NEWTON):
+            near = count > 0 and norm(point.residual) <= norm(point.score)
+            slope, free = point.trial.slope, point.trial.free
+            best = _at_best(program, slope, free) if solved or near else None
+            if best and (best.gap <= _LEAP * place.gap or best.gap <= self.goal < place.gap):
+                return state._replace(place=best, products=systems.products, idle=0)
             if solved:
                 break
-            move, decrease = systems.direction(point.trial.slope, point.root, point.residual)
+            move, decrease = systems.direction(slope, point.root, point.residual)
             trial, share = equation.search(point, move, decrease)
             if trial is None:
                 break
@@ -172,38 +201,65 @@ class Newton:
             settled = settled + 1 if share == 1.0 and decrease <= point.trial.noise else 0
             point = equation.point(trial)
             solved = settled == 2 or equation.solved(point)
+        here = _place(program, point)
         if not solved:  # a shorter step is an easier equation
             return state._replace(
-                score=point.score,
-                pulled=point.trial.pulled,
+                place=place._replace(score=here.score, pulled=here.pulled),
                 reach=_NARROW * state.reach,
                 products=systems.products,
                 idle=state.idle + 1,
             )
-        size = norm(point.score)
-        still = norm(point.score - state.score) <= _STILL * size and state.exact <= _ROUND * size
-        reach = min(_WIDEN * state.reach, state.farthest)
-        return State(
-            point.trial.slope.whole,
-            point.trial.free,
-            state.unit,
-            point.score,
-            point.trial.pulled,
-            reach,
-            state.farthest,
-            _SHARPEN * state.exact,
-            systems.products,
-            state.idle + 1 if still else 0,
+        size = norm(here.score)
+        still = norm(here.score - place.score) <= _STILL * size and state.exact <= _ROUND * size
+        if best and best.gap < here.gap:
+            here = best
+        return state._replace(
+            place=here._replace(gap=min(here.gap, place.gap)),
+            reach=min(_WIDEN * state.reach, state.farthest),
+            exact=_SHARPEN * state.exact,
+            products=systems.products,
+            idle=state.idle + 1 if still else 0,
         )
 
     def read(self, program: Program, state: State) -> Iterate:
         """Return the points."""
-        dual = -double(program.loss.gradient(state.score))
-        return Iterate(state.blocks, state.unit * state.free, dual)
+        place = state.place
+        dual = -double(program.loss.gradient(place.score))
+        return Iterate(place.blocks, state.unit * place.free, dual)
 
     def done(self, state: State) -> bool:
         """Tell whether steps have come to nothing."""
         return state.idle >= _IDLE
+
+
+def _place(program: Program, point: Point) -> Place:
+    """Return a point in full."""
+    trial, blocks = point.trial, point.trial.slope.blocks
+    upper = program.loss.value(point.score - point.residual) + program.penalty.value(blocks)
+    gap = _gap(program, point.score, trial.pulled, upper)
+    return Place(trial.slope.spread(blocks), trial.free, point.score, trial.pulled, gap)
+
+
+def _at_best(program: Program, slope: Slope, free: Array) -> Place | None:
+    """Return where blocks have their best sizes, None where there is no better one."""
+    found = sized(replace(program, lift=slope.lift), slope.blocks, free)
+    if found is None:
+        return None
+    pulled = program.lift.adjoint(-double(program.loss.gradient(found.score)))
+    gap = _gap(program, found.score, pulled, found.value)
+    return Place(slope.spread(found.blocks), found.free, found.score, pulled, gap)
+
+
+def _gap(program: Program, score: Array, pulled: Array, upper: float) -> float:
+    """Return the relative gap between an objective and the bound of the scores' dual point."""
+    if pulled.shape[0] == 0:
+        return 1.0
+    dual = -double(program.loss.gradient(score))
+    across = orthogonal(program.free, dual)
+    if norm(across - dual) > _ROUND * norm(dual):
+        pulled = program.lift.adjoint(across)
+    gauge = float(namespace(pulled).max(program.penalty.polar(pulled)))
+    return max(relative_gap(program, across, gauge, upper), _ROUND)
 
 
 def _rescaled(program: Program, unit: float) -> Program:
@@ -234,9 +290,9 @@ class _Equation:
         state, program = self.state, self.program
         dual = -double(program.loss.gradient(score))
         pulled = program.lift.adjoint(dual) if pulled is None else pulled
-        moved = state.blocks + state.reach * pulled
+        moved = state.place.blocks + state.reach * pulled
         blocks = program.penalty.prox(moved, state.reach)
-        free = state.free + state.reach * (self.columns.T @ dual)
+        free = state.place.free + state.reach * (self.columns.T @ dual)
         slope = Slope(program, moved, blocks, state.reach)
         far = inner(slope.blocks, slope.moved) - inner(slope.blocks, slope.blocks) / 2
         far = (far + inner(free, free) / 2) / state.reach
@@ -277,6 +333,6 @@ class _Equation:
     def solved(self, point: Point) -> bool:
         """Tell whether the step's equation holds well enough."""
         smooth, left = self.program.loss.smoothness, norm(point.residual)
-        change = norm(point.trial.slope.whole - self.state.blocks)
+        change = norm(point.trial.slope.spread(point.trial.slope.blocks) - self.state.place.blocks)
         enough = min(self.state.exact, 0.2 * change / math.sqrt(smooth * self.state.reach))
         return left <= max(enough, _ROUND * norm(point.score))

@@ -5,14 +5,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from cvxnn.arrays import Array, double, like, namespace
-from cvxnn.certificate import orthogonal
+from cvxnn.certificate import orthogonal, relative_gap
 from cvxnn.functions import ColumnNorm, GroupNorm, Nuclear
 from cvxnn.linalg import leading_vectors
 from cvxnn.maps import Gated, GatedStream
 from cvxnn.program import Iterate, Program
 from cvxnn.solve import Solver, Status, solve_part
 from cvxnn.solvers.fista import FISTA, origin
-from cvxnn.solvers.working_set import relative_gap
 from cvxnn.streamed import row_width
 
 _FAINT = 1e-4

@@ -12,6 +12,7 @@ from cvxnn.arrays import (
     block_norms,
     device,
     double,
+    for_outputs,
     inner,
     namespace,
     norm,
@@ -23,6 +24,7 @@ from cvxnn.functions.base import Root
 from cvxnn.linalg import conjugate_gradient
 from cvxnn.maps import Gated
 from cvxnn.program import Program
+from cvxnn.solvers.atoms import Atoms, atoms
 
 SIDE = 4000
 """Rows beyond which no square matrix is made."""
@@ -30,9 +32,11 @@ WIDE = 4_000_000
 """Entries beyond which the active columns are not written out."""
 _DOUBLE = 2.0
 """Cost of an operation in float64, where products are in float32."""
-_CG, _NEAR, _CG_STEPS = 3e-2, 1e-2, 1000
-"""Share of the system's residual that conjugate gradients may leave at first, the same with a
-preconditioner, and their steps."""
+_CG, _CG_STEPS = 3e-2, 1000
+"""Share of the system's residual that conjugate gradients may leave at first, and their steps."""
+_FEW = 200.0
+"""Squared columns of a near matrix, in units of the entries of an output's blocks, beyond which
+it costs more than it saves."""
 _CG_FINER, _CG_FINEST = 0.03, 1e-6
 """What that share is multiplied by when it was too large, and its least."""
 
@@ -58,10 +62,9 @@ class Slope:
     def _take(self, blocks: Array) -> Array:
         return namespace(blocks).take(blocks, self._index, axis=0)
 
-    @property
-    def whole(self) -> Array:
-        """All blocks, (p, d, c)."""
-        xp, blocks = namespace(self.blocks), self.blocks
+    def spread(self, blocks: Array) -> Array:
+        """Return all blocks, (p, d, c): those of the k here, (k, d, c), and zeros."""
+        xp = namespace(blocks)
         place = np.zeros(self._all, dtype=np.int64)
         place[self._where] = 1 + np.arange(len(self._where))
         zero = xp.zeros((1, *blocks.shape[1:]), dtype=blocks.dtype, device=device(blocks))
@@ -81,9 +84,9 @@ class Slope:
 
     @cached_property
     def _norms(self) -> tuple[Array, Array]:
-        """t (k,) and e (k, d): P_i = (1 - t_i) I + t_i e_i e_i' for one output."""
-        norms, kept = block_norms(self.moved)[:, 0, 0], block_norms(self.blocks)[:, 0, 0]
-        return 1 - kept / norms, self.moved[:, :, 0] / norms[:, None]
+        """t (k,) and e (k, d, c): P_i = (1 - t_i) I + t_i e_i e_i' for norms of whole blocks."""
+        norms, kept = block_norms(self.moved), block_norms(self.blocks)
+        return (1 - kept / norms)[:, 0, 0], self.moved / norms
 
     @cached_property
     def _data(self) -> tuple[Array, Array]:
@@ -94,36 +97,56 @@ class Slope:
         """Return M (n, n) from X X': (X X') o (D diag(1 - t) D') and a column D_i X e_i a block."""
         shares, units = self._norms
         features, masks = self._data
-        columns = double(self.program.free)
+        columns, units = double(self.program.free), units[:, :, 0]
         root = namespace(shares).sqrt
         lines = masks * (features @ (root(shares)[:, None] * units).T)
         open_ = masks * root(1 - shares)
         wide = namespace(lines).concat([lines, columns], axis=1)
         return self.reach * (gram * (open_ @ open_.T) + wide @ wide.T)
 
-    def narrow(self, scale: Array) -> Array:
-        """Return Z (n, k + q + d) with Z Z' near S M S and not beyond it, S = diag(`scale`).
+    def narrow(self, root: Root) -> Array:
+        """Return Z (n c, m) with Z Z' near B'M B and not beyond it.
 
-        Its columns are the blocks' fits along themselves and the free columns; and, for the rest of
-        M, (X X') o (D diag(1 - t) D'), the rows of X, each times its entry of w: w w' is Nystrom's
-        approximation of D diag(1 - t) D' by its row sums.
+        Its columns are the atoms' fits along themselves and the free columns; and, for norms of
+        whole blocks, where the rest of M is (X X') o (D diag(1 - t) D') in every output, the rows
+        of X, each times its entry of w: w w' is Nystrom's approximation of D diag(1 - t) D' by its
+        row sums.
         """
-        shares, units = self._norms
-        features, masks = self._data
-        xp = namespace(shares)
-        scale = math.sqrt(self.reach) * scale
-        scaled = scale * features
-        lines = masks * (scaled @ (xp.sqrt(shares)[:, None] * units).T)
-        sums = xp.sum(masks, axis=0)
-        total = xp.sum((1 - shares) * sums**2)
-        common = masks @ ((1 - shares) * sums) / xp.sqrt(xp.where(total > 0, total, 1.0))
-        return xp.concat(
-            [lines, scale * double(self.program.free), common[:, None] * scaled], axis=1
-        )
+        xp, c, lift = namespace(self.blocks), self.blocks.shape[2], cast(Gated, self.lift)
+        others = double(self.program.free)
+        if self._round:
+            shares, units = self._norms
+            features, masks = self._data
+            lines = lift.fits(xp.sqrt(shares)[:, None, None] * units)
+            sums = xp.sum(masks, axis=0)
+            total = xp.sum((1 - shares) * sums**2)
+            common = masks @ ((1 - shares) * sums) / xp.sqrt(xp.where(total > 0, total, 1.0))
+            others = xp.concat([others, common[:, None] * features], axis=1)
+        else:
+            found = self._atoms
+            index = xp.asarray(found.owner, device=device(self.blocks))
+            lines = lift.restrict(index).fits(found.parts / block_norms(found.parts))
+        scaled = root._replace(scale=math.sqrt(self.reach) * root.scale)
+        wide = scaled.adjoints(xp.concat([lines, for_outputs(others, c)], axis=2))
+        return xp.reshape(wide, (-1, wide.shape[2]))
+
+    def width(self) -> int:
+        """Return the columns of `narrow`."""
+        (k, d, c), q = self.blocks.shape, self.program.free.shape[1]
+        return int(k + (q + d) * c if self._round else len(self._atoms.owner) + q * c)
+
+    @property
+    def _round(self) -> bool:
+        """Whether the penalty adds up norms of whole blocks."""
+        return self.blocks.shape[2] == 1 or isinstance(self.program.penalty, GroupNorm)
+
+    @cached_property
+    def _atoms(self) -> Atoms:
+        return atoms(self.program.penalty, self.blocks)
 
     def columns(self) -> Array:
         """Return Z (n, k d + q) with M = Z Z', from the roots of all P_i."""
-        shares, units = self._norms
+        shares, units = self._norms[0], self._norms[1][:, :, 0]
         xp, root = namespace(units), namespace(units).sqrt(1 - shares)
         features, masks = self._data
         along = features @ (units * (1 - root)[:, None]).T
@@ -145,12 +168,10 @@ class Systems:
         self.program = program
         self.products = products
         """Products that a solution by conjugate gradients takes: the last one's."""
-        self._dense = (
-            isinstance(program.lift, Gated)
-            and program.lift.out_shape[-1] == 1
-            and isinstance(program.penalty, GroupNorm | ColumnNorm | Nuclear)
-        )
-        self._left = _NEAR if self._dense else _CG
+        norms = isinstance(program.penalty, GroupNorm | ColumnNorm | Nuclear)
+        self._known = norms and isinstance(program.lift, Gated)
+        self._dense = self._known and program.lift.out_shape[-1] == 1
+        self._left = _CG
 
     @cached_property
     def _gram(self) -> Array:
@@ -178,6 +199,12 @@ class Systems:
             flops["columns"] = _DOUBLE * (n * side**2 + side**3 / 3)
         return min(flops, key=lambda each: flops[each])
 
+    def _near(self, slope: Slope) -> bool:
+        """Tell whether a near matrix can be had for no more than a few products."""
+        (k, d, c), width = slope.blocks.shape, slope.width()
+        fits = c == 1 or self.program.loss.target.shape[0] * c * width <= WIDE
+        return self._known and fits and 0 < width**2 <= _FEW * k * d
+
     def _by_pairs(self, slope: Slope, root: Root, right: Array) -> Array:
         scale = root.scale
         return solve_positive(slope.pairs(self._gram) * scale * scale.T, right)
@@ -188,7 +215,7 @@ class Systems:
 
     def _by_products(self, slope: Slope, root: Root, right: Array) -> Array:
         xp = namespace(right)
-        near = _inverse(slope.narrow(root.scale)) if self._dense else lambda r: r
+        near = _inverse(slope.narrow(root)) if self._near(slope) else lambda r: r
         for dtype in (xp.float32, xp.float64):
             x = self._iterated(slope, root.astype(dtype), right, dtype, near)
             if math.isfinite(norm(x)):  # or the data's squares are no numbers of float32
@@ -222,7 +249,8 @@ def _inverse(wide: Array) -> Callable[[Array], Array]:
     inside = solve_positive(wide.T @ wide, every)
 
     def apply(r: Array) -> Array:
-        return r - xp.astype(wide @ (inside @ (wide.T @ double(r))), r.dtype)
+        along = wide @ (inside @ (wide.T @ xp.reshape(double(r), (-1, 1))))
+        return r - xp.astype(xp.reshape(along, r.shape), r.dtype)
 
     return apply
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxnn.arrays import Array, device, double, like, namespace, to_numpy
-from cvxnn.certificate import in_domain
+from cvxnn.certificate import relative_gap
 from cvxnn.program import Constraint, Iterate, Program
 from cvxnn.projection import cone_polar, gauges
 from cvxnn.solve import Solver, Status, solve_part
@@ -40,6 +40,8 @@ class State(NamedTuple):
     kept: Indices
     """The last working set where its round gained nothing, since blocks that leave then, where dual
     points are not unique, come back; else none."""
+    score: Floats | None = None
+    """Gauges of all blocks at the start, where it brings them."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,9 @@ class WorkingSet:
     """Share of the blocks beyond which all are taken."""
     slivers: int = 20
     """Cones added in a round: at least this many, and at most as many as are active."""
-    tighten: float = 0.1
-    """Relative gap of an inner solve, as a share of that of the whole program before it."""
+    tighten: float = 0.15
+    """Relative gap of an inner solve, as a share of that of the whole program before it; less where
+    that is below a third."""
     last_tol: float = 1e-9
     max_iter: int = 1000
     """Iterations of one inner solve at first; twice as many after one that was cut off."""
@@ -90,24 +93,31 @@ class WorkingSet:
             blocks, free = origin(program)
             dual = -program.loss.gradient(program.predict(blocks, free))
             start = Iterate(blocks, free, dual)
-        return State(start, 1.0, 1, False, math.inf, _NONE)
+        return State(start, 1.0, 1, False, math.inf, _NONE, _brought(program, start))
 
     def step(self, program: Program, state: State) -> State:
         """Return the state after one round."""
         active = np.flatnonzero(to_numpy(state.iterate.blocks).any(axis=(1, 2)))
-        score = to_numpy(gauges(program, double(state.iterate.dual)))
+        score = state.score
+        if score is None:
+            score = to_numpy(gauges(program, double(state.iterate.dual)))
         upper = program.objective(state.iterate.blocks, state.iterate.free)
         gap = relative_gap(program, state.iterate.dual, float(score.max(initial=0.0)), upper)
-        tol = max(min(0.5 * state.tol, self.tighten * gap), self.last_tol)
+        share = min(self.tighten, gap / 3)  # the closer, the likelier is the set the right one
+        tol = max(min(0.5 * state.tol, share * gap), self.last_tol)
         added, violated = self._price(program, state.iterate, active, score)
         chosen = np.union1d(np.union1d(active, added), state.kept)
         small, solver = _inner(restrict(program, chosen))
         start = _take(state.iterate, chosen)
-        limit = self.newton_steps if isinstance(solver, Newton) else self.max_iter
+        limit = self.max_iter
+        if isinstance(solver, Newton):
+            solver, limit = replace(solver, goal=tol), self.newton_steps
         limit *= state.patience
-        solution = solve_part(small, solver, start=start, tol=tol, max_iter=limit)
+        solution = solve_part(
+            small, solver, start=start, tol=tol, max_iter=limit, check_start=False
+        )
         cut_off = solution.status is Status.MAX_ITER
-        settled = tol <= self.last_tol and not violated and not cut_off
+        settled = tol <= self.last_tol and not violated and not cut_off and state.score is None
         patience = state.patience * (2 if cut_off else 1)
         value = solution.certificate.upper
         gained = state.value - value > tol * abs(value)
@@ -150,13 +160,6 @@ class WorkingSet:
         return np.array(slivers, dtype=np.int64), len(slivers) > 0
 
 
-def relative_gap(program: Program, dual: Array, gauge: float, upper: float) -> float:
-    """Return the relative gap, at most 1, of a dual point whose largest gauge is `gauge`."""
-    v = in_domain(program.loss, program.free, program.interior, double(dual))
-    lower = -program.loss.conjugate(-v / max(gauge, 1.0))
-    return min((upper - lower) / upper, 1.0) if upper > 0 else 1.0
-
-
 def _inner(part: Program) -> tuple[Program, Solver]:
     """Return the small program in the form that is quickest to solve, and its solver."""
     if Newton().why_not(part) is None:
@@ -178,6 +181,20 @@ def restrict(program: Program, blocks: Indices) -> Program:
     return replace(program, lift=program.lift.restrict(index), constraint=constraint)
 
 
+def _brought(program: Program, start: Iterate) -> Floats | None:
+    """Return the gauges of a start's dual point, if it has them: of another strength, say.
+
+    One of them is measured again. They choose the first working set, and prove nothing.
+    """
+    known = start.gauges
+    if known is None or program.constraint is not None or known.shape != program.lift.in_shape[:1]:
+        return None
+    host = to_numpy(known)
+    first = np.array([host.argmax()])
+    now = to_numpy(gauges(restrict(program, first), double(start.dual)))
+    return host * (now / host[first]) if host[first] > 0 else None
+
+
 def _take(iterate: Iterate, blocks: Indices) -> Iterate:
     xp = namespace(iterate.blocks)
     index = xp.asarray(blocks, device=device(iterate.blocks))
@@ -197,4 +214,4 @@ def _spread(whole: Iterate, part: Iterate, blocks: Indices) -> Iterate:
         return like(host, values)
 
     multiplier = None if part.multiplier is None else full(part.multiplier)
-    return part._replace(blocks=full(part.blocks), multiplier=multiplier)
+    return part._replace(blocks=full(part.blocks), multiplier=multiplier, gauges=None)
