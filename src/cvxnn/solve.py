@@ -144,6 +144,8 @@ def solve(
     for name, value in (("tol", tol), ("max_iter", max_iter), ("max_time", max_time)):
         if value is not None and not value > 0:
             raise ValueError(f"{name} is {value}; it must be positive")
+    if hasattr(solver, "goal"):
+        solver = replace(solver, goal=tol)  # type: ignore[type-var]
     run = _Run(program, solver, judge or (lambda iterate: certify(program, iterate)))
     run.go(start, tol, max_iter, max_time, tuple(callbacks), check_start)
     return run.solution()

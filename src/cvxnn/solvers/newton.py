@@ -118,7 +118,7 @@ class Newton:
     warm: float = 100.0
     """First proximal step from blocks u that are not zero, in units of |u| / |A'v|."""
     goal: float = 0.0
-    """Relative gap that is enough: a step ends where blocks at their best sizes reach it."""
+    """Relative gap that is enough, at which a step ends; `solve` sets it."""
 
     name = "newton"
     heuristic = False

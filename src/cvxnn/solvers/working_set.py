@@ -66,6 +66,10 @@ class WorkingSet:
     tighten: float = 0.15
     """Relative gap of an inner solve, as a share of that of the whole program before it; less where
     that is below a third."""
+    goal: float = 0.0
+    """Relative gap that is enough; `solve` sets it."""
+    last: float = 0.3
+    """Relative gap of an inner solve that is enough, as a share of the goal."""
     last_tol: float = 1e-9
     max_iter: int = 1000
     """Iterations of one inner solve at first; twice as many after one that was cut off."""
@@ -104,14 +108,13 @@ class WorkingSet:
         upper = program.objective(state.iterate.blocks, state.iterate.free)
         gap = relative_gap(program, state.iterate.dual, float(score.max(initial=0.0)), upper)
         share = min(self.tighten, gap / 3)  # the closer, the likelier is the set the right one
-        tol = max(min(0.5 * state.tol, share * gap), self.last_tol)
+        wanted = max(share * gap, self.last * self.goal)
+        tol = max(min(0.5 * state.tol, wanted), self.last_tol)
         added, violated = self._price(program, state.iterate, active, score)
         chosen = np.union1d(np.union1d(active, added), state.kept)
         small, solver = _inner(restrict(program, chosen))
         start = _take(state.iterate, chosen)
-        limit = self.max_iter
-        if isinstance(solver, Newton):
-            solver, limit = replace(solver, goal=tol), self.newton_steps
+        limit = self.newton_steps if isinstance(solver, Newton) else self.max_iter
         limit *= state.patience
         solution = solve_part(
             small, solver, start=start, tol=tol, max_iter=limit, check_start=False
