@@ -134,6 +134,23 @@ def test_a_start_that_is_not_checked_is_what_a_broken_first_step_leaves(hard: Pl
     assert left.certificate.upper == pytest.approx(certify(hard.program, start)[0].upper)
 
 
+def test_a_solver_hears_what_gap_is_enough(hard: Planted) -> None:
+    goals: list[float] = []
+
+    @dataclass(frozen=True)
+    class Told(Ill):
+        goal: float = 0.0
+
+        def step(self, program: Program, state: Any) -> Any:
+            goals.append(self.goal)
+            return super().step(program, state)
+
+    mine = Told(raising(KeyboardInterrupt()), at=3)
+    solve(hard.program, mine, tol=1e-7)
+    assert goals == [1e-7] * 3
+    assert mine.goal == 0.0
+
+
 def test_a_callback_stops_a_run_and_is_told(hard: Planted) -> None:
     seen = []
 

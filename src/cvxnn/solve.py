@@ -32,7 +32,10 @@ class Status(Enum):
 
 
 class Solver(Protocol):
-    """A frozen dataclass of settings; its state is whatever `init` returns."""
+    """A frozen dataclass of settings; its state is whatever `init` returns.
+
+    One with a field `goal` is told there what relative gap is enough.
+    """
 
     @property
     def name(self) -> str:
