@@ -116,6 +116,10 @@ def test_penalties_that_are_no_norms_and_maps_without_gates_have_none() -> None:
         sized(replace(program, lift=Signed(program.lift)), np.tile(blocks, (2, 1, 1)), free) is None
     )
     assert sized(program, blocks[:0], free) is None
+    lift = Gated(program.lift.features[:7], program.lift.masks[:7], 1)
+    loss = mean_loss(Squared(), program.loss.target[:7])  # and seven sizes and an intercept
+    few = replace(program, lift=lift, loss=loss, free=program.free[:7])
+    assert sized(few, blocks, free) is None
 
 
 def test_they_close_the_gap_of_a_proximal_step(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,16 +43,17 @@ def sized(program: Program, blocks: Array, free: Array) -> Sized | None:
     """Return argmin over s >= 0 and b of loss(sum_i s_i A a_i + F b) + sum_i s_i penalty(a_i).
 
     By Newton's method from s = 1, its steps nonnegative quadratic programs. For gated maps and
-    penalties that are norms. None where that does not apply, where it would cost more than the
-    directions, and where the sizes are the best already.
+    penalties that are norms. None where that does not apply, where more sizes than predictions
+    leave them open, where it would cost more than the directions, and where the sizes are the best
+    already.
     """
     (k, d, c), q = blocks.shape, free.shape[0]
     if k == 0 or not isinstance(program.lift, Gated) or math.isfinite(program.penalty.smoothness):
         return None
     found = atoms(program.penalty, blocks)
     m, parts = len(found.owner), found.parts
-    width = m + q * c
-    if width**2 > _WORTH * m * d * c or program.loss.target.shape[0] * c * width > MOST:
+    width, rows = m + q * c, program.loss.target.shape[0] * c
+    if width > rows or width**2 > _WORTH * m * d * c or rows * width > MOST:
         return None
     xp, lift = namespace(blocks), program.lift
     index = xp.asarray(found.owner, device=device(blocks))
