@@ -115,7 +115,8 @@ def test_every_architecture_is_known(name: str, path: Path) -> None:
     drawn = not open_ and name not in ("polynomial", "quadratic", "deep_linear")
     few = (not open_ and name.startswith("deep")) or not biased  # some are never open, or agree
     count = r"\b\d+ gates" if few else "15 gates"
-    assert bool(re.search(count, plain(result.stdout))) == drawn
+    # others find as many as they need, by chance as many as asked for
+    assert not drawn or re.search(count, plain(result.stdout))
     assert run("verify", path, "sklearn:linnerud", "-t", "Waist").exit_code == 0
 
 
