@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import Enum
 from typing import Any, Protocol
 
@@ -147,11 +147,17 @@ def solve(
     for name, value in (("tol", tol), ("max_iter", max_iter), ("max_time", max_time)):
         if value is not None and not value > 0:
             raise ValueError(f"{name} is {value}; it must be positive")
-    if hasattr(solver, "goal"):
-        solver = replace(solver, goal=tol)  # type: ignore[type-var]
-    run = _Run(program, solver, judge or (lambda iterate: certify(program, iterate)))
+    run = _Run(program, _told(solver, tol), judge or (lambda iterate: certify(program, iterate)))
     run.go(start, tol, max_iter, max_time, tuple(callbacks), check_start)
     return run.solution()
+
+
+def _told(solver: Solver, tol: float) -> Solver:
+    """Return the solver with its goal, if it has a field for one."""
+    if isinstance(solver, type) or not is_dataclass(solver):
+        return solver
+    has = any(field.name == "goal" for field in fields(solver))
+    return replace(solver, goal=tol) if has else solver
 
 
 def solve_part(program: Any, solver: Solver, **limits: Any) -> Solution:

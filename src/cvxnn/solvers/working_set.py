@@ -68,8 +68,8 @@ class WorkingSet:
     that is below a third."""
     goal: float = 0.0
     """Relative gap that is enough; `solve` sets it."""
-    last: float = 0.3
-    """Relative gap of an inner solve that is enough, as a share of the goal."""
+    enough: float = 0.3
+    """Relative gap beyond which no inner solve is asked to go at first, as a share of the goal."""
     last_tol: float = 1e-9
     max_iter: int = 1000
     """Iterations of one inner solve at first; twice as many after one that was cut off."""
@@ -108,7 +108,7 @@ class WorkingSet:
         upper = program.objective(state.iterate.blocks, state.iterate.free)
         gap = relative_gap(program, state.iterate.dual, float(score.max(initial=0.0)), upper)
         share = min(self.tighten, gap / 3)  # the closer, the likelier is the set the right one
-        wanted = max(share * gap, self.last * self.goal)
+        wanted = max(share * gap, self.enough * self.goal)
         tol = max(min(0.5 * state.tol, wanted), self.last_tol)
         added, violated = self._price(program, state.iterate, active, score)
         chosen = np.union1d(np.union1d(active, added), state.kept)
