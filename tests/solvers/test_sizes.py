@@ -95,7 +95,8 @@ def test_the_optimum_is_clarabels(loss: SampleLoss, outputs: int, seed: int) -> 
         program.predict(found.blocks, found.free), rel=1e-9, abs=1e-9
     )
     first, truth = program.objective(blocks, free), _truth(program, blocks)
-    assert truth * (1 - 1e-6) <= found.value <= truth + 0.01 * (first - truth)
+    left = 1e-6 if isinstance(loss, Squared) else 0.01  # one step, and a few that end early
+    assert truth * (1 - 1e-6) <= found.value <= truth + left * (first - truth)
 
 
 def test_they_are_left_as_they_are_where_they_are_the_best() -> None:
