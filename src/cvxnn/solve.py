@@ -34,7 +34,9 @@ class Status(Enum):
 class Solver(Protocol):
     """A frozen dataclass of settings; its state is whatever `init` returns.
 
-    One with a field `goal` is told there what relative gap is enough.
+    One with a field `goal` is told there what relative gap is enough. One with a method `checked`
+    is given its program, its state and what was certified of it, and returns the state to go on
+    from: what a certificate measured need not be measured twice.
     """
 
     @property
@@ -193,6 +195,7 @@ class _Run:
         self.program, self.solver, self.judge = program, solver, judge
         self.status, self.iteration, self.begin = Status.MAX_ITER, 0, time.perf_counter()
         self.best: _Best | None = None
+        self.certified: Iterate | None = None
         self.trace: list[tuple[int, float, Certificate]] = []
         self.progress = (0, float("inf"))
 
@@ -210,6 +213,7 @@ class _Run:
             ended = self._check(state, tol, callbacks) if check_start else None
             due = self.solver.period
             while ended is None:
+                state = self._learnt(state)
                 state = self.solver.step(self.program, state)
                 self.iteration += 1
                 late = max_time is not None and self._seconds() > max_time
@@ -228,6 +232,14 @@ class _Run:
                 self._check(state, tol, ())
             self.status = next(end for kind, end in _ENDS.items() if isinstance(error, kind))
 
+    def _learnt(self, state: Any) -> Any:
+        """Return the state with what the last check measured, for solvers that use it."""
+        learn, certified = getattr(self.solver, "checked", None), self.certified
+        self.certified = None  # it is of this state alone
+        if learn is None or certified is None:
+            return state
+        return learn(self.program, state, certified)
+
     def _exhausted(self) -> Status:
         return Status.BEST_FOUND if self.solver.heuristic else Status.INACCURATE
 
@@ -238,6 +250,7 @@ class _Run:
         self, state: Any, tol: float, callbacks: tuple[Callable[[Progress], object], ...]
     ) -> Status | None:
         certificate, iterate = self.judge(self.solver.read(self.program, state))
+        self.certified = iterate
         if self.best is None:
             self.best = _Best(certificate, iterate)
         if not np.isfinite(certificate.upper):

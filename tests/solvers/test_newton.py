@@ -93,8 +93,8 @@ def test_systems_take_a_few_products(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = draw([8, 9], GatedReLU(bias=True), Squared(), sizes).problem
     monkeypatch.setattr(Systems, "way", lambda *_: "products")
     counts = []
-    for near in (systems._inverse, lambda wide: lambda r: r):
-        monkeypatch.setattr(systems, "_inverse", near)
+    for near in (Systems._inverse, lambda *_: lambda r: r):
+        monkeypatch.setattr(Systems, "_inverse", near)
         taken: list[int] = []
 
         def counted(*args: Any, taken: list[int] = taken) -> Any:
@@ -105,6 +105,34 @@ def test_systems_take_a_few_products(monkeypatch: pytest.MonkeyPatch) -> None:
         assert solve(problem.working(), Newton(), tol=1e-10).status is Status.OPTIMAL
         counts.append(len(taken))
     assert 2.5 * counts[0] < counts[1]
+
+
+@pytest.mark.parametrize(("reach", "dtype"), [(1e2, np.float32), (1e6, np.float64)])
+def test_a_near_matrix_is_inverted_in_the_precision_that_it_needs(
+    reach: float, dtype: type
+) -> None:
+    sizes = Sizes(n=120, d=8, p=60, outputs=1)
+    program = draw([8, 9], GatedReLU(bias=True), Squared(), sizes).problem.working()
+    rng = np.random.default_rng(3)
+    moved = reach * rng.normal(size=program.lift.in_shape)
+    slope = Slope(program, moved, program.penalty.prox(moved, reach), reach)
+    root = program.loss.root(rng.normal(size=program.loss.target.shape))
+    asked: list[Any] = []
+    narrow = Slope.narrow
+
+    def seen(slope: Slope, root: Root) -> Any:
+        asked.append(root.scale.dtype)
+        return narrow(slope, root)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Slope, "narrow", seen)
+        near = Systems(program, 20.0)._inverse(slope, root)
+    assert asked[-1] == dtype
+    wide, every = slope.narrow(root), np.eye(len(root.scale))
+    matrix = every + wide @ wide.T
+    found = np.hstack([near(one[:, None]) for one in every])
+    values = np.linalg.eigvals(found @ matrix)
+    assert abs(values - 1).max() <= 1e-2
 
 
 def test_a_class_without_samples_has_no_part_in_the_bound() -> None:

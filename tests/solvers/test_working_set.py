@@ -1,10 +1,14 @@
 """Column generation: inner solves that are cut off, and the prices that a path hands on."""
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import pytest
 from tests.solvers.problems import Sizes, draw
 
 from cvxnn.architectures import GatedReLU
+from cvxnn.certificate import certify
 from cvxnn.functions import GroupNorm, Quantile, Squared, mean_loss
 from cvxnn.maps import Gated
 from cvxnn.program import Program
@@ -46,3 +50,38 @@ def test_a_path_is_priced_by_the_gauges_of_the_last_certificate() -> None:
     # those of other data choose the first working set, and no more
     wrong = end._replace(gauges=rng.uniform(size=400))
     assert solve(there, WorkingSet(), start=wrong, tol=1e-6).certificate.proves(1e-6)
+
+
+@dataclass(frozen=True, eq=False)
+class Counted(Gated):
+    """A map that notes every product with all of its gates; a part of it does not."""
+
+    products: list[int]
+
+    def adjoint(self, z: Any) -> Any:
+        self.products.append(1)
+        return super().adjoint(z)
+
+
+def test_a_round_is_priced_by_its_certificate() -> None:
+    rng = np.random.default_rng(8)
+    X, products = rng.normal(size=(80, 6)), list[int]()
+    y = np.maximum(X @ rng.normal(size=6), 0.0)[:, None]
+    lift = Counted(X, (X @ rng.normal(size=(6, 400)) > 0).astype(float), 1, products)
+    loss, free = mean_loss(Squared(), y), np.ones((80, 1))
+    program = Program(loss=loss, lift=lift, penalty=GroupNorm(0.02), free=free)
+    solution = solve(program, WorkingSet(), tol=1e-7)
+    assert solution.certificate.proves(1e-7)
+    assert solution.iterations > 1
+    assert len(products) == len(solution.trace)  # one in each, and no other
+    # what a certificate brings proves nothing: the last round measures for itself
+    misled = WorkingSet()
+    state = misled.init(program, None)
+    for _ in range(60):
+        wrong = state.iterate._replace(gauges=rng.uniform(size=400))
+        state = misled.step(program, misled.checked(program, state, wrong))
+        if misled.done(state):
+            break
+    assert misled.done(state)
+    found = certify(program, misled.read(program, state))[0]
+    assert found.proves(1e-7)

@@ -98,9 +98,10 @@ class Gated:
         return xp.permute_dims(blocks, (1, 0, 2)) if p < d else blocks
 
     def fits(self, u: Array) -> Array:
-        """Return what every block predicts, D_i X u_i, (p, d, c) to (n, c, p), in float64."""
-        xp, features, masks = namespace(u), double(self.features), double(self.masks)
-        parts = [masks * (features @ double(u[:, :, k]).T) for k in range(u.shape[2])]
+        """Return what every block predicts, D_i X u_i, (p, d, c) to (n, c, p)."""
+        xp = namespace(u)
+        features, masks = (xp.astype(x, u.dtype, copy=False) for x in (self.features, self.masks))
+        parts = [masks * (features @ u[:, :, k].T) for k in range(u.shape[2])]
         return xp.stack(parts, axis=1)
 
     def restrict(self, blocks: Array) -> "Gated":

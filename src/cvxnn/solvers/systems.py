@@ -39,7 +39,8 @@ _FEW = 200.0
 it costs more than it saves."""
 _CG_FINER, _CG_FINEST = 0.03, 1e-6
 """What that share is multiplied by when it was too large, and its least."""
-
+_CLEAR = 0.1
+"""Rounding in a near matrix, in units of the system's unit matrix, that leaves it positive."""
 _FLAT = 1e-3
 """Root of the curvature, relative to the largest, below which a loss counts as flat."""
 
@@ -110,22 +111,23 @@ class Slope:
         Its columns are the atoms' fits along themselves and the free columns; and, for norms of
         whole blocks, where the rest of M is (X X') o (D diag(1 - t) D') in every output, the rows
         of X, each times its entry of w: w w' is Nystrom's approximation of D diag(1 - t) D' by its
-        row sums.
+        row sums. In the root's precision.
         """
-        xp, c, lift = namespace(self.blocks), self.blocks.shape[2], cast(Gated, self.lift)
-        others = double(self.program.free)
+        xp, c, dtype = namespace(self.blocks), self.blocks.shape[2], root.scale.dtype
+        lift = cast(Gated, self.lift.astype(dtype))
+        others = xp.astype(self.program.free, dtype, copy=False)
         if self._round:
-            shares, units = self._norms
-            features, masks = self._data
+            shares, units = (xp.astype(x, dtype, copy=False) for x in self._norms)
             lines = lift.fits(xp.sqrt(shares)[:, None, None] * units)
-            sums = xp.sum(masks, axis=0)
+            sums = xp.sum(lift.masks, axis=0)
             total = xp.sum((1 - shares) * sums**2)
-            common = masks @ ((1 - shares) * sums) / xp.sqrt(xp.where(total > 0, total, 1.0))
-            others = xp.concat([others, common[:, None] * features], axis=1)
+            common = lift.masks @ ((1 - shares) * sums) / xp.sqrt(xp.where(total > 0, total, 1.0))
+            others = xp.concat([others, common[:, None] * lift.features], axis=1)
         else:
             found = self._atoms
             index = xp.asarray(found.owner, device=device(self.blocks))
-            lines = lift.restrict(index).fits(found.parts / block_norms(found.parts))
+            units = xp.astype(found.parts / block_norms(found.parts), dtype, copy=False)
+            lines = lift.restrict(index).fits(units)
         scaled = root._replace(scale=math.sqrt(self.reach) * root.scale)
         wide = scaled.adjoints(xp.concat([lines, for_outputs(others, c)], axis=2))
         return xp.reshape(wide, (-1, wide.shape[2]))
@@ -172,6 +174,7 @@ class Systems:
         self._known = norms and isinstance(program.lift, Gated)
         self._dense = self._known and program.lift.out_shape[-1] == 1
         self._left = _CG
+        self._single = True
 
     @cached_property
     def _gram(self) -> Array:
@@ -215,12 +218,37 @@ class Systems:
 
     def _by_products(self, slope: Slope, root: Root, right: Array) -> Array:
         xp = namespace(right)
-        near = _inverse(slope.narrow(root)) if self._near(slope) else lambda r: r
+        near = self._inverse(slope, root) if self._near(slope) else lambda r: r
         for dtype in (xp.float32, xp.float64):
             x = self._iterated(slope, root.astype(dtype), right, dtype, near)
             if math.isfinite(norm(x)):  # or the data's squares are no numbers of float32
                 break
         return x
+
+    def _inverse(self, slope: Slope, root: Root) -> Callable[[Array], Array]:
+        """Return r -> (I + Z Z')^-1 r for the near matrix's Z (n, m), by Woodbury's formula.
+
+        Z and Z'Z are computed in float32 as long as their rounding leaves the unit in I + Z'Z. They
+        are applied in float64: on the largest directions the result is a small difference.
+        """
+        xp = namespace(root.scale)
+        if self._single:
+            wide = slope.narrow(root.astype(xp.float32))
+            square = wide.T @ wide
+            noise = float(xp.finfo(xp.float32).eps * xp.linalg.trace(square))
+            self._single = noise <= _CLEAR
+        if not self._single:
+            wide = slope.narrow(root)
+            square = wide.T @ wide
+        wide = double(wide)
+        every = xp.eye(wide.shape[1], dtype=wide.dtype, device=device(wide))
+        inside = solve_positive(double(square), every)
+
+        def apply(r: Array) -> Array:
+            along = wide @ (inside @ (wide.T @ xp.reshape(double(r), (-1, 1))))
+            return r - xp.astype(xp.reshape(along, r.shape), r.dtype, copy=False)
+
+        return apply
 
     def _iterated(
         self,
@@ -240,19 +268,6 @@ class Systems:
 
         unit = namespace(right).astype(right / size, dtype)
         return size * double(conjugate_gradient(system, unit, None, self._left, _CG_STEPS, near))
-
-
-def _inverse(wide: Array) -> Callable[[Array], Array]:
-    """Return r -> (I + Z Z')^-1 r for Z (n, m) of few columns, by Woodbury's formula."""
-    xp = namespace(wide)
-    every = xp.eye(wide.shape[1], dtype=wide.dtype, device=device(wide))
-    inside = solve_positive(wide.T @ wide, every)
-
-    def apply(r: Array) -> Array:
-        along = wide @ (inside @ (wide.T @ xp.reshape(double(r), (-1, 1))))
-        return r - xp.astype(xp.reshape(along, r.shape), r.dtype)
-
-    return apply
 
 
 def _scores(slope: Slope, root: Root, x: Array, residual: Array) -> Array:

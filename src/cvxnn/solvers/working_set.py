@@ -41,7 +41,7 @@ class State(NamedTuple):
     """The last working set where its round gained nothing, since blocks that leave then, where dual
     points are not unique, come back; else none."""
     score: Floats | None = None
-    """Gauges of all blocks at the start, where it brings them."""
+    """Gauges of all blocks, where a start or a certificate brings them."""
 
 
 @dataclass(frozen=True)
@@ -99,11 +99,17 @@ class WorkingSet:
             start = Iterate(blocks, free, dual)
         return State(start, 1.0, 1, False, math.inf, _NONE, _brought(program, start))
 
+    def checked(self, program: Program, state: State, certified: Iterate) -> State:
+        """Return the state with the gauges that its certificate measured."""
+        known = state.iterate._replace(gauges=certified.gauges)
+        return state._replace(score=_brought(program, known))
+
     def step(self, program: Program, state: State) -> State:
         """Return the state after one round."""
         active = np.flatnonzero(to_numpy(state.iterate.blocks).any(axis=(1, 2)))
+        measured = state.score is None or state.tol <= self.last_tol
         score = state.score
-        if score is None:
+        if score is None or measured:
             score = to_numpy(gauges(program, double(state.iterate.dual)))
         upper = program.objective(state.iterate.blocks, state.iterate.free)
         gap = relative_gap(program, state.iterate.dual, float(score.max(initial=0.0)), upper)
@@ -120,7 +126,7 @@ class WorkingSet:
             small, solver, start=start, tol=tol, max_iter=limit, check_start=False
         )
         cut_off = solution.status is Status.MAX_ITER
-        settled = tol <= self.last_tol and not violated and not cut_off and state.score is None
+        settled = tol <= self.last_tol and measured and not violated and not cut_off
         patience = state.patience * (2 if cut_off else 1)
         value = solution.certificate.upper
         gained = state.value - value > tol * abs(value)
@@ -185,9 +191,9 @@ def restrict(program: Program, blocks: Indices) -> Program:
 
 
 def _brought(program: Program, start: Iterate) -> Floats | None:
-    """Return the gauges of a start's dual point, if it has them: of another strength, say.
+    """Return the gauges of a point's dual, if it has them up to a factor: of another strength, say.
 
-    One of them is measured again. They choose the first working set, and prove nothing.
+    One of them is measured again. They choose a working set, and prove nothing.
     """
     known = start.gauges
     if known is None or program.constraint is not None or known.shape != program.lift.in_shape[:1]:
