@@ -22,6 +22,8 @@ Indices = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 _NONE: Indices = np.zeros(0, dtype=np.int64)
+_NEARLY, _WHOLE = 5.0, 0.9
+"""Gaps, as shares of the goal: below the first an inner solve is asked for the second."""
 _TINY_CONES = 40_000
 """Entries of the dense lift up to which an interior point method is quicker than projections."""
 
@@ -111,15 +113,13 @@ class WorkingSet:
         score = state.score
         if score is None or measured:
             score = to_numpy(gauges(program, double(state.iterate.dual)))
-        upper = program.objective(state.iterate.blocks, state.iterate.free)
-        gap = relative_gap(program, state.iterate.dual, float(score.max(initial=0.0)), upper)
-        share = min(self.tighten, gap / 3)  # the closer, the likelier is the set the right one
-        wanted = max(share * gap, self.enough * self.goal)
-        tol = max(min(0.5 * state.tol, wanted), self.last_tol)
         added, violated = self._price(program, state.iterate, active, score)
         chosen = np.union1d(np.union1d(active, added), state.kept)
-        small, solver = _inner(restrict(program, chosen))
-        start = _take(state.iterate, chosen)
+        part, start = restrict(program, chosen), _take(state.iterate, chosen)
+        upper = part.objective(start.blocks, start.free)
+        gap = relative_gap(program, state.iterate.dual, float(score.max(initial=0.0)), upper)
+        tol = max(min(0.5 * state.tol, self._wanted(gap)), self.last_tol)
+        small, solver = _inner(part)
         limit = self.newton_steps if isinstance(solver, Newton) else self.max_iter
         limit *= state.patience
         solution = solve_part(
@@ -144,6 +144,13 @@ class WorkingSet:
     def takes_all(self, p: int) -> bool:
         """Tell whether its first round is on all of p blocks, where there are no cones."""
         return self.size > self.most * p
+
+    def _wanted(self, gap: float) -> float:
+        """Return the gap to ask of an inner solve where that of the whole program is `gap`."""
+        share = min(self.tighten, gap / 3)  # the closer, the likelier is the set the right one
+        wanted = max(share * gap, self.enough * self.goal)
+        # what is nearly the goal is asked to be: another round costs more than another step
+        return min(wanted, _WHOLE * self.goal) if wanted < _NEARLY * self.goal else wanted
 
     def _price(
         self, program: Program, iterate: Iterate, active: Indices, score: Floats
