@@ -11,7 +11,7 @@ from cvxnn.functions.base import Root
 from cvxnn.program import Iterate, Program
 from cvxnn.solvers.fista import origin
 from cvxnn.solvers.sizes import MOST, sized
-from cvxnn.solvers.systems import SIDE, WIDE, Slope, Systems
+from cvxnn.solvers.systems import NEAR, SIDE, WIDE, Slope, Systems
 
 _WIDEN, _NARROW = 3.0, 0.2
 """What a proximal step is multiplied by when Newton's method converged in it, and when not."""
@@ -128,7 +128,7 @@ class Newton:
     def workspace(self, n: int, d: int, p: int) -> int:
         """Return the numbers in masks and fits of active gates and in the largest system."""
         largest = n * n if n <= SIDE else min(WIDE, n * d * p)
-        return n * p + 3 * max(largest, min(MOST, n * p))
+        return n * p + 3 * max(largest, min(MOST, n * p), min(NEAR, n * (p + d)))
 
     def why_not(self, program: Program) -> str | None:
         """Return None for a smooth loss without a cone."""

@@ -30,6 +30,8 @@ SIDE = 4000
 """Rows beyond which no square matrix is made."""
 WIDE = 4_000_000
 """Entries beyond which the active columns are not written out."""
+NEAR = 8_000_000
+"""Entries beyond which no near matrix is made for one output; `WIDE` for several."""
 _DOUBLE = 2.0
 """Cost of an operation in float64, where products are in float32."""
 _CG, _CG_STEPS = 3e-2, 1000
@@ -205,8 +207,8 @@ class Systems:
     def _near(self, slope: Slope) -> bool:
         """Tell whether a near matrix can be had for no more than a few products."""
         (k, d, c), width = slope.blocks.shape, slope.width()
-        fits = c == 1 or self.program.loss.target.shape[0] * c * width <= WIDE
-        return self._known and fits and 0 < width**2 <= _FEW * k * d
+        entries, most = self.program.loss.target.shape[0] * c * width, NEAR if c == 1 else WIDE
+        return self._known and entries <= most and 0 < width**2 <= _FEW * k * d
 
     def _by_pairs(self, slope: Slope, root: Root, right: Array) -> Array:
         scale = root.scale
