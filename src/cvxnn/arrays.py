@@ -109,7 +109,8 @@ def inner(x: Array, y: Array) -> float:
 def norm(x: Array) -> float:
     """Return the Euclidean norm over all entries, safe against under- and overflow."""
     scale = _safe_scale(x)
-    return scale * math.sqrt(inner(x / scale, x / scale))
+    x = x if scale == 1.0 else x / scale
+    return scale * math.sqrt(inner(x, x))
 
 
 def solve_positive(matrix: Array, right: Array) -> Array:

@@ -212,18 +212,20 @@ def certify(
     *,
     scope: Scope = Scope.GIVEN_GATES,
     exactness: Exactness = Exactness.EXACT,
+    prices: Callable[[Program, Array], Array] = gauges,
 ) -> tuple[Certificate, Iterate]:
     """Return the certificate of a program's iterate in float64, and the iterate that it holds for.
 
-    Without a cone the bounds hold as they are. With one, `upper` belongs to the blocks projected
-    onto their cones, so it is the objective of a feasible point.
+    Without a cone the bounds hold as they are, and `prices` bounds the gauges of a dual point. With
+    one, `upper` belongs to the blocks projected onto their cones, so it is the objective of a
+    feasible point.
     """
     blocks = inside_cones(program, double(iterate.blocks))
     free = double(iterate.free)
     known: list[Array] = []
 
     def gauge_of(v: Array) -> float:
-        known.append(gauges(program, v))
+        known.append(prices(program, v))
         return float(namespace(v).max(known[-1]))
 
     if program.constraint is None and program.lift.in_shape[0] > 0:
@@ -241,7 +243,7 @@ def certify(
         violation=program.violation(blocks),
         resolution=resolution(program),
     )
-    found = iterate._replace(blocks=blocks, free=free, dual=dual)
+    found = iterate._replace(blocks=blocks, free=free, dual=dual, bounds=None)
     return certificate, found._replace(gauges=known[0] if known else None)
 
 

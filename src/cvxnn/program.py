@@ -28,6 +28,8 @@ class Iterate(NamedTuple):
     """In the dual cone, one entry per row of C; None without a constraint."""
     gauges: Array | None = None
     """Polar gauges of the dual point, (p,), up to a factor; None where they are not known."""
+    bounds: tuple[float, float] | None = None
+    """Objective and lower bound by a solver's own account, which proves nothing."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -278,8 +278,8 @@ def test_every_array_library(backend: Backend, dtype: str) -> None:
     )
     solution = solve(program, Reference(), tol=1e-6)
     assert solution.status is Status.OPTIMAL
-    *points, gauges = solution.iterate
-    assert gauges is None  # they are kept without cones alone
+    *points, gauges, bounds = solution.iterate
+    assert gauges is bounds is None  # they are kept without cones alone
     assert all(type(part) is type(X) for part in points)
 
 

@@ -1,7 +1,7 @@
 """What every architecture gives, and how its pieces become one program."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, TypeGuard
 
@@ -20,6 +20,7 @@ from cvxnn.certificate import (
 from cvxnn.functions import Cells, Mean, Nuclear, Outputs, Parts, Penalty, mean_loss
 from cvxnn.gates import Gates, Source
 from cvxnn.maps import Lift, row_blocks
+from cvxnn.prices import Prices
 from cvxnn.program import Constraint, Iterate, Program
 from cvxnn.projection import polar_bound
 from cvxnn.streamed import pick, row_width
@@ -228,6 +229,8 @@ class Problem:
     """In float64: loss and free columns; the lift widens its data as it goes."""
     alpha: float
     scope: Scope
+    prices: Prices = field(default_factory=Prices)
+    """Of this problem at all of its strengths."""
 
     def at(self, alpha: float) -> "Problem":
         """Return the same problem at another strength."""
@@ -276,8 +279,8 @@ class Problem:
 
     def judge(self, iterate: Iterate) -> tuple[Certificate, Iterate]:
         """Certify an iterate of the program."""
-        exactness = self.architecture.exactness
-        return certify(self.program, iterate, scope=self.scope, exactness=exactness)
+        exactness, prices = self.architecture.exactness, self.prices
+        return certify(self.program, iterate, scope=self.scope, exactness=exactness, prices=prices)
 
     def network(self, iterate: Iterate) -> Network:
         """Return the network of an iterate whose blocks are inside their cones."""

@@ -49,7 +49,9 @@ class Place(NamedTuple):
     pulled: Array
     """A'v, (p, d, c)."""
     gap: float = 1.0
-    """Relative gap of both, 1 where it is not known."""
+    """Least relative gap so far, 1 where it is not known."""
+    bounds: tuple[float, float] | None = None
+    """Objective and lower bound of both, None where they are not known."""
 
 
 class State(NamedTuple):
@@ -157,7 +159,8 @@ class Newton:
         equation = _Equation(_rescaled(program, unit), state)
         of_dual = equation.tried(_scores_of(program, double(start.dual)))
         best = min(equation.tried(place.score, place.pulled), of_dual, key=lambda each: each.value)
-        return state._replace(place=place._replace(score=best.score, pulled=best.pulled))
+        place = place._replace(score=best.score, pulled=best.pulled, bounds=None)
+        return state._replace(place=place)
 
     def _first(self, program: Program, place: Place) -> tuple[float, float]:
         """Return the first proximal step, and the unit of the free columns."""
@@ -204,7 +207,7 @@ class Newton:
         here = _place(program, point)
         if not solved:  # a shorter step is an easier equation
             return state._replace(
-                place=place._replace(score=here.score, pulled=here.pulled),
+                place=place._replace(score=here.score, pulled=here.pulled, bounds=None),
                 reach=_NARROW * state.reach,
                 products=systems.products,
                 idle=state.idle + 1,
@@ -225,7 +228,7 @@ class Newton:
         """Return the points."""
         place = state.place
         dual = -double(program.loss.gradient(place.score))
-        return Iterate(place.blocks, state.unit * place.free, dual)
+        return Iterate(place.blocks, state.unit * place.free, dual, bounds=place.bounds)
 
     def done(self, state: State) -> bool:
         """Tell whether steps have come to nothing."""
@@ -237,7 +240,8 @@ def _place(program: Program, point: Point) -> Place:
     trial, blocks = point.trial, point.trial.slope.blocks
     upper = program.loss.value(point.score - point.residual) + program.penalty.value(blocks)
     gap = _gap(program, point.score, trial.pulled, upper)
-    return Place(trial.slope.spread(blocks), trial.free, point.score, trial.pulled, gap)
+    spread, bounds = trial.slope.spread(blocks), (upper, (1 - gap) * upper)
+    return Place(spread, trial.free, point.score, trial.pulled, gap, bounds)
 
 
 def _at_best(program: Program, slope: Slope, free: Array) -> Place | None:
@@ -247,7 +251,8 @@ def _at_best(program: Program, slope: Slope, free: Array) -> Place | None:
         return None
     pulled = program.lift.adjoint(-double(program.loss.gradient(found.score)))
     gap = _gap(program, found.score, pulled, found.value)
-    return Place(slope.spread(found.blocks), found.free, found.score, pulled, gap)
+    spread, bounds = slope.spread(found.blocks), (found.value, (1 - gap) * found.value)
+    return Place(spread, found.free, found.score, pulled, gap, bounds)
 
 
 def _gap(program: Program, score: Array, pulled: Array, upper: float) -> float:

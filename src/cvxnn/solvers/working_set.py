@@ -2,13 +2,21 @@
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cvxnn.arrays import Array, device, double, like, namespace, to_numpy
-from cvxnn.certificate import relative_gap
+from cvxnn.certificate import (
+    Certificate,
+    Exactness,
+    Scope,
+    certify,
+    relative_gap,
+    resolution,
+)
 from cvxnn.program import Constraint, Iterate, Program
 from cvxnn.projection import cone_polar, gauges
 from cvxnn.solve import Solver, Status, solve_part
@@ -122,9 +130,9 @@ class WorkingSet:
         small, solver = _inner(part)
         limit = self.newton_steps if isinstance(solver, Newton) else self.max_iter
         limit *= state.patience
-        solution = solve_part(
-            small, solver, start=start, tol=tol, max_iter=limit, check_start=False
-        )
+        words = {"tol": tol, "max_iter": limit, "check_start": False}
+        judge = partial(_account, small, resolution(small))
+        solution = solve_part(small, solver, start=start, judge=judge, **words)
         cut_off = solution.status is Status.MAX_ITER
         settled = tol <= self.last_tol and measured and not violated and not cut_off
         patience = state.patience * (2 if cut_off else 1)
@@ -188,6 +196,21 @@ def _inner(part: Program) -> tuple[Program, Solver]:
     return (projected, FISTA()) if projected is not None and smooth else (part, ADMM())
 
 
+def _account(small: Program, rounding: float, iterate: Iterate) -> tuple[Certificate, Iterate]:
+    """Return what a solver says of its iterate, which the whole program's certificate will check.
+
+    Where it says nothing, it is certified.
+    """
+    if iterate.bounds is None:
+        return certify(small, iterate)
+    upper, lower = iterate.bounds
+    scope, exactness = Scope.GIVEN_GATES, Exactness.EXACT
+    said = Certificate(
+        upper=upper, lower=lower, scope=scope, exactness=exactness, resolution=rounding
+    )
+    return said, iterate
+
+
 def restrict(program: Program, blocks: Indices) -> Program:
     """Return the program of some blocks alone."""
     index = namespace(program.free).asarray(blocks, device=device(program.free))
@@ -218,6 +241,7 @@ def _take(iterate: Iterate, blocks: Indices) -> Iterate:
     return iterate._replace(
         blocks=xp.take(iterate.blocks, index, axis=0),
         multiplier=None if multiplier is None else xp.take(multiplier, index, axis=0),
+        bounds=None,
     )
 
 
@@ -230,4 +254,5 @@ def _spread(whole: Iterate, part: Iterate, blocks: Indices) -> Iterate:
         return like(host, values)
 
     multiplier = None if part.multiplier is None else full(part.multiplier)
-    return part._replace(blocks=full(part.blocks), multiplier=multiplier, gauges=None)
+    known = {"multiplier": multiplier, "gauges": None, "bounds": None}
+    return part._replace(blocks=full(part.blocks), **known)
