@@ -127,7 +127,7 @@ def test_the_point_meets_the_optimality_conditions(
 ) -> None:
     problem = draw([seed, LOSSES.index(loss)], architecture(), loss, SMALL).problem
     program, solver = problem.program, Reference()
-    u, b, v, m, _ = solver.read(program, solver.step(program, solver.init(program, None)))
+    u, b, v, m, *_ = solver.read(program, solver.step(program, solver.init(program, None)))
     fit, size = program.predict(u, b), np.abs(v).max()
     slope = program.lift.adjoint(v)
     if program.constraint is not None:
