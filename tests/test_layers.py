@@ -16,7 +16,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 LAYERS = (
     "arrays errors streamed",
     "functions maps gates linalg patches symmetric tokens whitening",
-    "program projection shortest certificate",
+    "program projection shortest prices certificate",
     "solve solvers architectures",
     "assess everywhere landscape memory optima path quantised samples selection solver_choice "
     "stages stagewise support theory training truncation",
