@@ -76,6 +76,16 @@ def test_points_that_move_little_are_priced_by_a_few_products(
     assert max(gates[2:]) <= 8
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e-200, 1e200])
+def test_numbers_out_of_range_do_not_stay(value: float) -> None:
+    program, prices = _program(GroupNorm(0.02), 1), Prices()
+    v = program.loss.target
+    with np.errstate(invalid="ignore", over="ignore"):
+        for point in (v, value * v, 0.99 * value * v, v, 0.99 * v, 0.98 * v):
+            bounds, exact = np.asarray(prices(program, point)), np.asarray(gauges(program, point))
+            np.testing.assert_allclose(bounds.max(), exact.max(), rtol=1e-12)
+
+
 def test_another_map_is_priced_anew() -> None:
     prices, v = Prices(), np.random.default_rng(2).normal(size=(60, 1))
     for seed in range(3):

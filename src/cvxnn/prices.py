@@ -1,14 +1,21 @@
 """Gauges at dual points that move little: most by linearity, the others by products."""
 
-from typing import cast
+import math
+from typing import TypeAlias, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cvxnn.arrays import Array, device, like, namespace, norm, to_numpy
 from cvxnn.functions import ColumnNorm, GroupNorm, Nuclear
 from cvxnn.maps import Gated
 from cvxnn.program import Program
 from cvxnn.projection import gauges
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
+Point: TypeAlias = tuple[Array, Array]
+"""A dual point v (n, c) of length one and A'v (p, d, c)."""
 
 _MOST = 1_000_000
 """Entries of the blocks beyond which two products are not kept."""
@@ -35,7 +42,9 @@ class Prices:
     >>> prices = Prices()
     >>> for share in 1.0, 0.99, 0.98:
     ...     bounds, exact = prices(program, share * y), gauges(program, share * y)
-    ...     print(bool(abs(bounds.max() - exact.max()) <= 1e-9), bool((bounds >= exact).all()))
+    ...     print(
+    ...         bool(abs(bounds.max() - exact.max()) <= 1e-9), bool((bounds >= exact - 1e-9).all())
+    ...     )
     True True
     True True
     True True
@@ -44,43 +53,43 @@ class Prices:
     def __init__(self) -> None:
         self._lift: Gated | None = None
         self._stretch = 0.0
-        self._points: list[tuple[Array, Array]] = []
+        self._points: list[Point] = []
 
     def __call__(self, program: Program, dual: Array) -> Array:
         """Return (p,), bounds from above on the gauges of `dual` (n, c); the largest is exact."""
-        if not _worth(program):
+        size = norm(dual)
+        if not (_worth(program) and 0 < size < math.inf):
             return gauges(program, dual)
         lift = cast(Gated, program.lift)
         if lift is not self._lift:
             self._lift, self._stretch, self._points = lift, lift.block_norm(), []
-        if self._points:
-            bounds, near = self._bounds(program, dual)
+        points = self._points
+        if points:
+            bounds, near = self._bounds(program, points, dual / size, size)
             if len(near) <= _FEW * len(bounds):
                 index = namespace(dual).asarray(near, device=device(dual))
                 bounds[near] = to_numpy(program.penalty.polar(lift.restrict(index).adjoint(dual)))
                 return like(bounds, dual)
         pulled = lift.adjoint(dual)
-        self._points = [*self._points[-1:], (dual, pulled)]
+        self._points = [*points[-1:], (dual / size, pulled / size)]
         return program.penalty.polar(pulled)
 
-    def _bounds(self, program: Program, dual: Array) -> tuple[np.ndarray, np.ndarray]:
-        """Return bounds on all gauges, and the blocks that could have the largest."""
-        xp = namespace(dual)
-        known = xp.stack([xp.reshape(v, (-1,)) for v, _ in self._points], axis=1)
-        here = xp.reshape(dual, (-1,))
-        square, along = to_numpy(known.T @ known), to_numpy(known.T @ here)
+    def _bounds(
+        self, program: Program, points: list[Point], unit: Array, size: float
+    ) -> tuple[Floats, Indices]:
+        """Return bounds on the gauges of size * unit, and blocks that could have the largest."""
+        xp = namespace(unit)
+        rest = xp.reshape(unit, (-1,))
+        known = xp.stack([xp.reshape(v, (-1,)) for v, _ in points], axis=1)
+        square, along = to_numpy(known.T @ known), to_numpy(known.T @ rest)
         shares = np.linalg.lstsq(square, along, rcond=None)[0]
-        guess, rest = 0.0, here
-        for share, (v, pulled) in zip(shares.tolist(), self._points, strict=True):
-            guess, rest = guess + share * pulled, rest - share * xp.reshape(v, (-1,))
-        about = to_numpy(program.penalty.polar(guess))
+        rest = rest - known @ like(shares, rest)
+        pairs = zip(shares.tolist(), points, strict=True)
+        guess = sum(share * pulled for share, (_, pulled) in pairs)
+        about = size * to_numpy(program.penalty.polar(guess))
         alpha = cast(GroupNorm, program.penalty).alpha
-        off = self._stretch * norm(rest) / alpha
-        off += _ROUND * sum(
-            abs(share) * self._stretch * norm(v) / alpha
-            for share, (v, _) in zip(shares.tolist(), self._points, strict=True)
-        )
-        return about + off, np.flatnonzero(about + off >= float(about.max()) - off)
+        off = size * (norm(rest) + _ROUND * float(np.abs(shares).sum())) * self._stretch / alpha
+        return about + off, np.flatnonzero(about + off >= about.max() - off)
 
 
 def _worth(program: Program) -> bool:

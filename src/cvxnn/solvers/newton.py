@@ -240,8 +240,8 @@ def _place(program: Program, point: Point) -> Place:
     trial, blocks = point.trial, point.trial.slope.blocks
     upper = program.loss.value(point.score - point.residual) + program.penalty.value(blocks)
     gap = _gap(program, point.score, trial.pulled, upper)
-    spread, bounds = trial.slope.spread(blocks), (upper, (1 - gap) * upper)
-    return Place(spread, trial.free, point.score, trial.pulled, gap, bounds)
+    where = trial.slope.spread(blocks), trial.free, point.score, trial.pulled
+    return Place(*where, gap, _said(upper, gap))
 
 
 def _at_best(program: Program, slope: Slope, free: Array) -> Place | None:
@@ -251,8 +251,8 @@ def _at_best(program: Program, slope: Slope, free: Array) -> Place | None:
         return None
     pulled = program.lift.adjoint(-double(program.loss.gradient(found.score)))
     gap = _gap(program, found.score, pulled, found.value)
-    spread, bounds = slope.spread(found.blocks), (found.value, (1 - gap) * found.value)
-    return Place(spread, found.free, found.score, pulled, gap, bounds)
+    where = slope.spread(found.blocks), found.free, found.score, pulled
+    return Place(*where, gap, _said(found.value, gap))
 
 
 def _gap(program: Program, score: Array, pulled: Array, upper: float) -> float:
@@ -265,6 +265,11 @@ def _gap(program: Program, score: Array, pulled: Array, upper: float) -> float:
         pulled = program.lift.adjoint(across)
     gauge = float(namespace(pulled).max(program.penalty.polar(pulled)))
     return max(relative_gap(program, across, gauge, upper), _ROUND)
+
+
+def _said(upper: float, gap: float) -> tuple[float, float] | None:
+    """Return an objective and the bound below it, None where the gap is not known."""
+    return (upper, (1 - gap) * upper) if gap < 1 else None
 
 
 def _rescaled(program: Program, unit: float) -> Program:
