@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cvxnn.everywhere import cells
+from cvxnn.everywhere.duals import scaled
+from cvxnn.everywhere.ladder import proved_gauge, row_space, rung
 from cvxnn.everywhere.neurons import Training
 from cvxnn.everywhere.patterns import pattern_gauge
 from cvxnn.everywhere.price import price
@@ -203,3 +205,21 @@ def test_preorder_keeps_the_tree(seed: int) -> None:
         )
 
     assert same(0, 0)
+
+
+def test_what_a_tree_is_used_for_does_not_depend_on_rounding() -> None:
+    """Leaves below 1 are done: another time, on numbers rounded otherwise, they may be higher."""
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        X = rng.standard_normal((80, 4))
+        v = rng.standard_normal((80, 1)) * (rng.random((80, 1)) < 0.5)
+        best = float(price(X, v, rng, starts=200, steps=60).values[0])
+        target = mean_loss(Squared(), 1e3 * v)  # the longer the dual point, the better
+        training = Training(X, target, np.zeros((80, 0)), 1.001 * best)
+        space, even = row_space(X), isotropic(4)
+        found = rung(training, space, v, ((even, even),), seconds=30)
+        assert max(len(tree.value) for tree in found.trees) > 2
+        for _ in range(8):
+            nearly = found.dual * (1 + 2e-16 * rng.integers(-2, 3, size=v.shape))
+            again = proved_gauge(training, space, nearly, found.trees)
+            assert scaled(training, nearly, max(again, 1.0)).lower >= found.lower * (1 - 1e-10)

@@ -176,7 +176,7 @@ class Systems:
         self._known = norms and isinstance(program.lift, Gated)
         self._dense = self._known and program.lift.out_shape[-1] == 1
         self._left = _CG
-        self._single = True
+        self._single = True  # float32 does for near matrices, so far
 
     @cached_property
     def _gram(self) -> Array:
