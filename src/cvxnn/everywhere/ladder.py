@@ -128,7 +128,7 @@ def rung(
         left = max(until - time.perf_counter(), 0.0)
         more = units * far
         return rung(training, space, dual, starts, units=more, seconds=left, order=order)
-    proved = np.asarray([_claimed(one.tree) for one in each]).reshape(-1, 2).max(axis=1) * units
+    proved = np.asarray([one.upper for one in each]).reshape(-1, 2).max(axis=1) * units
     seen = np.asarray([one.value for one in each]).reshape(-1, 2).max(axis=1) * units
     missed = seen_from.missed(space.features, pulls) / training.alpha
     lower, point, scale = scaled(training, dual, seen_from.joined(proved) + missed)
@@ -138,14 +138,6 @@ def rung(
     directions = np.stack([one.direction for one in each]) @ space.turn
     passed = time.perf_counter() - began
     return Rung(lower, point, trees, directions, float(seen.max()), passed)
-
-
-def _claimed(tree: Tree) -> float:
-    """Return the bound that is used of a tree: at least 1 where it has leaves.
-
-    Below 1 leaves are done, and by how much is a matter of rounding: to another time they may be 1.
-    """
-    return max(tree.upper, 1.0) if len(tree.value) > 1 else tree.upper
 
 
 def climb(training: Training, space: Space, starts: Starts, first: Rung, goal: Goal) -> Rung:

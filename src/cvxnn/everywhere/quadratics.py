@@ -5,6 +5,7 @@ quadratic: each ReLU gives way to a quadratic of t = x_i'u that lies above it wh
 below it where v_i < 0, over the range that t has there.
 """
 
+from copy import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +40,12 @@ class Rows:
         self.table: Floats | None = None
         if n * d * d <= TABLE:
             self.table = (self.units[:, :, None] * self.units[:, None, :]).reshape(n, d * d)
+
+    def over(self, unit: float) -> "Rows":
+        """Return the terms of M(v) / (unit alpha)."""
+        other = copy(self)
+        other.weights, other.slack = self.weights / unit, self.slack / unit
+        return other
 
     @property
     def rank(self) -> int:

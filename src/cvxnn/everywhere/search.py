@@ -2,6 +2,7 @@
 
 import heapq
 import time
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -67,6 +68,16 @@ def replay(rows: Rows, tree: Tree) -> float:
     pairs = families(tree.coordinate)
     if pairs is None or not tree.sane(rows.rank):
         return np.inf
+    upper = _replayed(rows, tree, pairs)
+    if 0 < tree.upper < min(upper, 1.0):
+        # leaves are done below 1, and by how much is a matter of rounding: in other units they are
+        # done below the claim
+        there = rows.over(tree.upper)
+        upper = min(upper, tree.upper * _replayed(there, replace(tree, upper=1.0), pairs))
+    return upper
+
+
+def _replayed(rows: Rows, tree: Tree, pairs: NDArray[np.int64]) -> float:
     frontier = _Frontier(rows, tree.start, _Guide(tree, pairs))
     while frontier.heap and frontier.upper > tree.upper and len(frontier) < 2 * len(pairs) + 200:
         frontier.split()
