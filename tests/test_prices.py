@@ -1,5 +1,6 @@
 """Bounds on gauges that linearity gives, against the products themselves."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +20,7 @@ from cvxnn.projection import gauges
 from cvxnn.solvers import WorkingSet
 from cvxnn.training import problem_of
 
-PENALTIES = GroupNorm(0.02), ColumnNorm(0.02), Nuclear(0.02)
+PENALTIES: tuple[Callable[[float], Penalty], ...] = GroupNorm, ColumnNorm, Nuclear
 
 
 def _program(penalty: Penalty, outputs: int, seed: int = 0) -> Program:
@@ -30,14 +31,14 @@ def _program(penalty: Penalty, outputs: int, seed: int = 0) -> Program:
     return Program(loss=loss, lift=lift, penalty=penalty, free=np.ones((60, 1)))
 
 
-@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("kind", PENALTIES)
 @pytest.mark.parametrize("outputs", [1, 3])
 @pytest.mark.parametrize("step", [0.0, 1e-9, 1e-3, 0.1, 10.0])
 def test_they_bound_all_gauges_and_the_largest_is_exact(
-    penalty: Penalty, outputs: int, step: float
+    kind: Callable[[float], Penalty], outputs: int, step: float
 ) -> None:
     """Whatever comes: steps of all lengths, points twice, multiples, zero and other strengths."""
-    program, prices = _program(penalty, outputs), Prices()
+    program, prices = _program(kind(0.02), outputs), Prices()
     rng = np.random.default_rng(7)
     point = program.loss.target
     points = [point]
@@ -45,7 +46,7 @@ def test_they_bound_all_gauges_and_the_largest_is_exact(
         point = point + step * rng.normal(size=point.shape)
         points += [point, point, 0.5 * point]
     for count, v in enumerate([*points, 0 * point, *points[::-1]]):
-        here = replace(program, penalty=type(penalty)(penalty.alpha / (1 + count)))  # type: ignore[call-arg, attr-defined]
+        here = replace(program, penalty=kind(0.02 / (1 + count)))
         bounds, exact = np.asarray(prices(here, v)), np.asarray(gauges(here, v))
         assert (bounds >= exact * (1 - 1e-12)).all()
         assert bounds.max() == pytest.approx(exact.max(), rel=1e-12, abs=1e-12)
@@ -84,6 +85,14 @@ def test_numbers_out_of_range_do_not_stay(value: float) -> None:
         for point in (v, value * v, 0.99 * value * v, v, 0.99 * v, 0.98 * v):
             bounds, exact = np.asarray(prices(program, point)), np.asarray(gauges(program, point))
             np.testing.assert_allclose(bounds.max(), exact.max(), rtol=1e-12)
+
+
+def test_data_whose_norm_is_rounded_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    program, prices, gates = _program(GroupNorm(0.02), 1), Prices(), _products(monkeypatch)
+    program = replace(program, lift=program.lift.astype(np.float32))
+    for share in (1.0, 0.9, 0.8):
+        prices(program, share * program.loss.target)
+    assert gates == [80, 80, 80]
 
 
 def test_another_map_is_priced_anew() -> None:

@@ -93,10 +93,14 @@ class Prices:
 
 
 def _worth(program: Program) -> bool:
-    """Tell whether gauges are Euclidean norms of products, or less, and these are small to keep."""
+    """Tell whether gauges are Euclidean norms of products, or less, and these are small to keep.
+
+    And whether the data are in float64: |X| of others is not known well enough for a proof.
+    """
     lift = program.lift
     if program.constraint is not None or not isinstance(lift, Gated):
         return False
     p, d, c = lift.in_shape
     norms = isinstance(program.penalty, GroupNorm | ColumnNorm | Nuclear)
-    return norms and d <= p and p * d * c <= _MOST
+    exact = lift.features.dtype == namespace(lift.features).float64
+    return norms and exact and d <= p and p * d * c <= _MOST
