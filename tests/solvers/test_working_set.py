@@ -1,6 +1,6 @@
 """Column generation: inner solves that are cut off, and the prices that a path hands on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -85,3 +85,20 @@ def test_a_round_is_priced_by_its_certificate() -> None:
     assert misled.done(state)
     found = certify(program, misled.read(program, state))[0]
     assert found.proves(1e-7)
+
+
+def test_few_blocks_are_added_close_to_the_solution_and_never_none() -> None:
+    rng = np.random.default_rng(2)
+    X = rng.normal(size=(60, 5))
+    y = np.maximum(X @ rng.normal(size=5), 0.0)[:, None]
+    lift = Gated(X, (X @ rng.normal(size=(5, 300)) > 0).astype(float), 1)
+    program = Program(
+        loss=mean_loss(Squared(), y), lift=lift, penalty=GroupNorm(1.0), free=np.zeros((60, 0))
+    )
+    largest = float(gauges(program, -program.loss.gradient(np.zeros((60, 1)))).max())
+    for share in 0.999, 0.9:  # the gap of the zero network is 1e-6 and 1e-2
+        here = replace(program, penalty=GroupNorm(share * largest))
+        for size in 1, 2, 100:
+            found = solve(here, WorkingSet(size=size), tol=1e-9, max_iter=200)
+            assert found.status is Status.OPTIMAL
+            assert found.iterate.blocks.any()

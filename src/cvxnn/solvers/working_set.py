@@ -32,6 +32,8 @@ Floats = NDArray[np.float64]
 _NONE: Indices = np.zeros(0, dtype=np.int64)
 _NEARLY, _WHOLE = 5.0, 0.9
 """Gaps, as shares of the goal: below the first an inner solve is asked for the second."""
+_CLOSE = 0.03
+"""Gap from which on, as at most starts along a path, half as many blocks are added."""
 _TINY_CONES = 40_000
 """Entries of the dense lift up to which an interior point method is quicker than projections."""
 
@@ -68,7 +70,8 @@ class WorkingSet:
     """
 
     size: int = 100
-    """Least size of the working set without cones; at least twice the active blocks are in it."""
+    """Least size of the working set without cones; at least twice the active blocks are in it.
+    Close to the solution what is added to those is half as much."""
     most: float = 0.3
     """Share of the blocks beyond which all are taken."""
     slivers: int = 20
@@ -121,11 +124,11 @@ class WorkingSet:
         score = state.score
         if score is None or measured:
             score = to_numpy(gauges(program, double(state.iterate.dual)))
-        added, violated = self._price(program, state.iterate, active, score)
+        upper = program.objective(double(state.iterate.blocks), double(state.iterate.free))
+        gap = relative_gap(program, state.iterate.dual, float(score.max(initial=0.0)), upper)
+        added, violated = self._price(program, state.iterate, active, score, gap)
         chosen = np.union1d(np.union1d(active, added), state.kept)
         part, start = restrict(program, chosen), _take(state.iterate, chosen)
-        upper = part.objective(start.blocks, start.free)
-        gap = relative_gap(program, state.iterate.dual, float(score.max(initial=0.0)), upper)
         tol = max(min(0.5 * state.tol, self._wanted(gap)), self.last_tol)
         small, solver = _inner(part)
         limit = self.newton_steps if isinstance(solver, Newton) else self.max_iter
@@ -161,7 +164,7 @@ class WorkingSet:
         return min(wanted, _WHOLE * self.goal) if wanted < _NEARLY * self.goal else wanted
 
     def _price(
-        self, program: Program, iterate: Iterate, active: Indices, score: Floats
+        self, program: Program, iterate: Iterate, active: Indices, score: Floats, gap: float
     ) -> tuple[Indices, bool]:
         """Return the blocks to add, the most violated first, and whether any is violated."""
         score = score.copy()
@@ -169,6 +172,7 @@ class WorkingSet:
         order = np.argsort(-score, kind="stable")
         if program.constraint is None:
             room = max(self.size, 2 * len(active)) - len(active)
+            room = (room + 1) // 2 if gap < _CLOSE else room  # few blocks are missing there
             whole = len(active) + room > self.most * len(score)
             added = order[: len(score) - len(active) if whole else room]
             return added, bool(score.max(initial=0.0) > 1.0)
