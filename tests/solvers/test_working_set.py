@@ -87,18 +87,33 @@ def test_a_round_is_priced_by_its_certificate() -> None:
     assert found.proves(1e-7)
 
 
-def test_few_blocks_are_added_close_to_the_solution_and_never_none() -> None:
+@dataclass(frozen=True, eq=False)
+class Parted(Gated):
+    """A map that notes how many gates its parts have."""
+
+    sizes: list[int]
+
+    def restrict(self, blocks: Any) -> Gated:
+        self.sizes.append(len(blocks))
+        return super().restrict(blocks)
+
+
+@pytest.mark.parametrize(
+    ("share", "size", "first"), [(0.5, 20, 20), (0.9, 20, 10), (0.999, 20, 10), (0.999, 1, 1)]
+)
+def test_half_as_many_blocks_are_added_close_to_the_solution_and_never_none(
+    share: float, size: int, first: int
+) -> None:
+    """The gap of the zero network is (1 - share)^2."""
     rng = np.random.default_rng(2)
-    X = rng.normal(size=(60, 5))
+    X, sizes = rng.normal(size=(60, 5)), list[int]()
     y = np.maximum(X @ rng.normal(size=5), 0.0)[:, None]
-    lift = Gated(X, (X @ rng.normal(size=(5, 300)) > 0).astype(float), 1)
-    program = Program(
-        loss=mean_loss(Squared(), y), lift=lift, penalty=GroupNorm(1.0), free=np.zeros((60, 0))
-    )
+    lift = Parted(X, (X @ rng.normal(size=(5, 300)) > 0).astype(float), 1, sizes)
+    loss, free = mean_loss(Squared(), y), np.zeros((60, 0))
+    program = Program(loss=loss, lift=lift, penalty=GroupNorm(1.0), free=free)
     largest = float(gauges(program, -program.loss.gradient(np.zeros((60, 1)))).max())
-    for share in 0.999, 0.9:  # the gap of the zero network is 1e-6 and 1e-2
-        here = replace(program, penalty=GroupNorm(share * largest))
-        for size in 1, 2, 100:
-            found = solve(here, WorkingSet(size=size), tol=1e-9, max_iter=200)
-            assert found.status is Status.OPTIMAL
-            assert found.iterate.blocks.any()
+    program = replace(program, penalty=GroupNorm(share * largest))
+    found = solve(program, WorkingSet(size=size), tol=1e-9, max_iter=200)
+    assert found.status is Status.OPTIMAL
+    assert found.iterate.blocks.any()
+    assert sizes[:2] == [1, first]  # one price that the certificate brings is measured again
